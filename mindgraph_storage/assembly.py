@@ -1,0 +1,65 @@
+"""The wiring: the only module that knows all the parts."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from pathlib import Path
+
+from mindgraph_storage.client.client import OPERATOR, StorageClient
+from mindgraph_storage.client.transport import InProcess
+from mindgraph_storage.errors import InvalidArgument
+from mindgraph_storage.process import Place
+from mindgraph_storage.service.service import StorageService
+from mindgraph_storage.settings import Settings, read_settings
+from mindgraph_storage.tiers.files import ArtifactFiles
+from mindgraph_storage.tiers.tables import open_database
+
+__all__ = ["open_storage"]
+
+
+def open_storage(
+    data_dir: str | Path | None = None,
+    *,
+    database_url: str | None = None,
+    artifacts_url: str | None = None,
+    agent_id: str | None = None,
+) -> StorageClient:
+    """Opens the storage, with nothing to set up: everything lives under ``data_dir`` (``.data``).
+
+    ``database_url`` is ``sqlite:///path``, ``artifacts_url`` ``file:///path``; each argument left out is taken
+    from its ``MINDGRAPH_…`` variable. With ``agent_id`` the client acts as that agent, without one as the
+    operator. Two processes may open the same storage.
+
+    Raises InvalidArgument for a URL or id that cannot be, FailedPrecondition where files could not be placed
+    atomically, Unavailable where folder or database cannot be opened.
+    """
+    settings = read_settings(
+        data_dir=data_dir, database_url=database_url, artifacts_url=artifacts_url, agent_id=agent_id
+    )
+    folder = settings.data_dir.absolute()
+    files = ArtifactFiles(root=_artifacts_root(settings, folder), temp=folder / "temp")
+    engine = open_database(settings.database_url or f"sqlite:///{folder / 'storage.db'}")
+    service = StorageService(engine, files, operators=[OPERATOR])
+    transport = InProcess(service.answer, service.close)
+    client = StorageClient(transport, files, agent_id=settings.agent_id, place=_current_place)
+    weakref.finalize(client, transport.close)
+    return client
+
+
+def _artifacts_root(settings: Settings, folder: Path) -> Path:
+    if settings.artifacts_url is None:
+        return folder / "artifacts"
+    scheme, found, path = settings.artifacts_url.partition("://")
+    if not found or scheme != "file" or not path.startswith("/"):
+        raise InvalidArgument(f"artifacts_url: {settings.artifacts_url!r} is no file URL; write file:///path")
+    return Path(path)
+
+
+def _current_place() -> Place | None:
+    """Where in a graph the caller is; where LangGraph was never imported, in none."""
+    if "langgraph" not in sys.modules:  # importing it takes most of a second
+        return None
+    from mindgraph_storage.langgraph.place import current_place
+
+    return current_place()

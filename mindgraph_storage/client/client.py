@@ -1,0 +1,401 @@
+"""StorageClient: the friendly face of the Storage Service.
+
+Each method builds a request (``messages``), sends it through the transport and returns what comes back; its
+``a…`` twin does the same on a worker thread. Where code runs inside a graph, ``place`` tells the client which
+trace, step, thread and agent it speaks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from datetime import datetime
+from functools import wraps
+from types import TracebackType
+from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
+
+from pydantic import BaseModel
+
+from mindgraph_storage import content as contents
+from mindgraph_storage.client.transport import StagedUpload, Transport, Uploads
+from mindgraph_storage.errors import FailedPrecondition, InvalidArgument
+from mindgraph_storage.manifest import (
+    ArtifactContext,
+    ArtifactManifest,
+    ArtifactRef,
+    Lineage,
+    Visibility,
+    new_artifact_id,
+)
+from mindgraph_storage.messages import (
+    Command,
+    CommandContext,
+    CommandData,
+    DeleteArtifact,
+    GetArtifact,
+    GetArtifactUri,
+    GetLineage,
+    GetProcess,
+    ListArtifacts,
+    ListProcesses,
+    ListRuns,
+    ListSteps,
+    RegisterArtifact,
+    Request,
+    Where,
+    decode_answer,
+    encode_command,
+    validated,
+)
+from mindgraph_storage.process import Place, Process, ProcessStatus, Run, Step
+
+__all__ = ["OPERATOR", "StorageClient"]
+
+OPERATOR = "operator"
+"""Who asks through a storage that was opened directly and for no agent. No agent can be called so."""
+
+Artifact = str | ArtifactRef | ArtifactManifest
+OutputT = TypeVar("OutputT", bound=BaseModel)
+ResultT = TypeVar("ResultT")
+ParamT = ParamSpec("ParamT")
+
+
+_NO_ID = "art_-"
+_NOT_UPLOADED = {"upload_id": f"up_{'0' * 32}", "size_bytes": 0, "checksum": f"sha256:{'0' * 64}"}
+
+
+def _nowhere() -> Place | None:
+    return None
+
+
+def _awaited(
+    method: Callable[Concatenate[StorageClient, ParamT], ResultT],
+) -> Callable[Concatenate[StorageClient, ParamT], Coroutine[Any, Any, ResultT]]:
+    """The twin of a method that is awaited: the same call on a worker thread, in the same context."""
+
+    @wraps(method)
+    async def twin(self: StorageClient, *args: ParamT.args, **kwargs: ParamT.kwargs) -> ResultT:
+        return await asyncio.to_thread(method, self, *args, **kwargs)
+
+    twin.__name__, twin.__qualname__ = f"a{method.__name__}", f"StorageClient.a{method.__name__}"
+    twin.__doc__ = f"``{method.__name__}``, to await."
+    return twin
+
+
+class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContextManager["StorageClient"]):
+    """Save, load and look at artifacts and at the processes that made them.
+
+    Made by ``open_storage``; works as it is and as a context manager, from any thread. ``artifact`` is always
+    an id, a ref or a manifest. Every method raises a StorageError: InvalidArgument for a malformed call,
+    NotFound, PermissionDenied, Unavailable for a database or disk that cannot be reached, FailedPrecondition
+    after ``close``. A method ``x`` has a twin ``ax`` to await.
+
+    Inside a node or tool of a graph, trace, step, thread, checkpoint and agent are found by themselves and the
+    client asks as that step's agent; ``as_agent`` gives a view that always asks as one agent.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        uploads: Uploads,
+        *,
+        agent_id: str | None = None,
+        place: Callable[[], Place | None] = _nowhere,
+    ) -> None:
+        self._transport, self._uploads, self._place = transport, uploads, place
+        self._agent_id = None if agent_id is None else _agent(agent_id)
+        self._fixed = False
+        self._closed = False
+        self._owner = self
+
+    def as_agent(self, agent_id: str) -> StorageClient:
+        """A view on the same storage that asks as that agent, inside a graph too. Closing it does nothing."""
+        view = StorageClient(self._transport, self._uploads, agent_id=agent_id, place=self._place)
+        view._fixed = True
+        view._owner = self._owner
+        return view
+
+    # ---------------------------------------------------------------- artifacts
+
+    def save_artifact(
+        self,
+        content: Any,
+        *,
+        name: str | None = None,
+        artifact_type: str = "intermediate",
+        content_type: str | None = None,
+        trace_id: str | None = None,
+        step_id: str | None = None,
+        visibility: Visibility = "trace",
+        retention: str = "infinite",
+        context: ArtifactContext | Mapping[str, Any] | None = None,
+        artifact_id: str | None = None,
+    ) -> ArtifactRef:
+        """Stores the content as the next version of its name and returns the pointer to it.
+
+        ``content`` is text, bytes, a JSON value, a pydantic model, a ``pathlib.Path`` to a file or an open
+        binary file (read in constant memory). When it returns, bytes and manifest survive power loss.
+        ``name`` is the artifact type unless given. ``context.input_artifacts`` is what the step loaded before,
+        unless given. The same ``artifact_id`` and content again is the same artifact, other content is
+        AlreadyExists; inside a graph a step that runs again and saves the same gets the same artifact.
+        ``trace_id`` must be given outside a graph (InvalidArgument).
+        """
+        place = self._place()
+        trace_id = trace_id or (place.trace_id if place else None)
+        if trace_id is None:
+            raise InvalidArgument(
+                "trace_id: must be given outside a graph, and inside one that runs with no thread_id, "
+                'e.g. save_artifact(content, trace_id="my-experiment")'
+            )
+        encoded = contents.encode(content, content_type)
+        described = validated(
+            RegisterArtifact,
+            {
+                **_NOT_UPLOADED,
+                "artifact_id": artifact_id or _NO_ID,
+                "trace_id": trace_id,
+                "name": artifact_type if name is None else name,
+                "step_id": step_id or (place.step_id if place else None),
+                "artifact_type": artifact_type,
+                "content_type": encoded.content_type,
+                "visibility": visibility,
+                "retention": retention,
+                "context": _context(context, place),
+                "where": _where(place),
+            },
+        )
+        return self._register(described, self._uploads.stage(encoded.chunks), place)
+
+    def _register(self, described: RegisterArtifact, upload: StagedUpload, place: Place | None) -> ArtifactRef:
+        uploaded: dict[str, Any] = {
+            "upload_id": upload.upload_id,
+            "size_bytes": upload.size_bytes,
+            "checksum": upload.checksum,
+        }
+        if described.artifact_id == _NO_ID:
+            uploaded["artifact_id"] = _artifact_id(place, described, upload.checksum)
+        try:
+            request = described.model_copy(update=uploaded)
+            output = self.request(request, from_within=described.trace_id)
+        except BaseException:
+            self._uploads.discard(upload.upload_id)
+            raise
+        return output.manifest.ref()
+
+    def load_artifact(self, artifact: Artifact, *, as_: Any = None) -> Any:
+        """The artifact's content, verified against its checksum.
+
+        Text comes back as ``str``, JSON as its value, everything else as ``bytes``; ``as_`` asks for
+        ``bytes``, ``str`` or a type pydantic reads from JSON. Raises DataLoss where the stored bytes are gone
+        or changed.
+        """
+        manifest = self._to_load(artifact)
+        with self._uploads.open(manifest.uri, manifest.size_bytes, manifest.checksum) as stream:
+            data = stream.read()
+        return contents.decode(data, manifest.content_type, as_)
+
+    def open_artifact(self, artifact: Artifact) -> BinaryIO:
+        """The artifact's bytes as a binary stream to close, in constant memory.
+
+        The read that reaches the end raises DataLoss where the bytes are not those that were stored.
+        """
+        manifest = self._to_load(artifact)
+        return self._uploads.open(manifest.uri, manifest.size_bytes, manifest.checksum)
+
+    def _to_load(self, artifact: Artifact) -> ArtifactManifest:
+        manifest = self.get_artifact(artifact)
+        if (place := self._place()) is not None:
+            place.loads.add(manifest.id)
+        return manifest
+
+    def get_artifact(self, artifact: Artifact) -> ArtifactManifest:
+        """The artifact's manifest."""
+        return self.request(validated(GetArtifact, {"artifact_id": _id(artifact)})).manifest
+
+    def list_artifacts(
+        self,
+        *,
+        trace_id: str | None = None,
+        artifact_type: str | None = None,
+        step_id: str | None = None,
+        name: str | None = None,
+        thread_id: str | None = None,
+        checkpoint_id: str | None = None,
+        created_by: str | None = None,
+        status: str | None = None,
+        model_name: str | None = None,
+        prompt_version: str | None = None,
+        input_artifact: Artifact | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        latest: bool = False,
+        limit: int = 100,
+        after: Artifact | None = None,
+    ) -> list[ArtifactManifest]:
+        """The manifests that fit all filters and may be read, oldest first, at most ``limit`` (1–1000).
+
+        ``checkpoint_id`` gives what is visible there: saved by the steps that led to it. ``input_artifact``
+        gives what was made directly from it. ``latest`` leaves the newest version of each name.
+        ``created_after`` is inclusive, ``created_before`` exclusive. The next page is ``after`` the last
+        artifact of this one.
+        """
+        asked = {k: v for k, v in locals().items() if k != "self" and v is not None}
+        for pointer in ("input_artifact", "after"):
+            if pointer in asked:
+                asked[pointer] = _id(asked[pointer])
+        return self.request(validated(ListArtifacts, asked)).manifests
+
+    def get_artifact_uri(self, artifact: Artifact, *, expires_in: int | None = None) -> str:
+        """A URI to read the bytes; ``expires_in`` seconds where the file system can sign (a local one cannot)."""
+        return self.request(
+            validated(GetArtifactUri, {"artifact_id": _id(artifact), "expires_in": expires_in})
+        ).uri
+
+    def delete_artifact(self, artifact: Artifact) -> None:
+        """Operator only: the bytes go, id and checksum stay, loading says who deleted it and when.
+
+        Repeating it does nothing.
+        """
+        self.request(validated(DeleteArtifact, {"artifact_id": _id(artifact)}))
+
+    def lineage(self, artifact: Artifact) -> Lineage:
+        """What the artifact was made from and what was made from it, all the way in both directions."""
+        return self.request(validated(GetLineage, {"artifact_id": _id(artifact)})).lineage
+
+    # ---------------------------------------------------------------- processes
+
+    def get_process(self, trace_id: str) -> Process:
+        """The process of this trace."""
+        return self.request(validated(GetProcess, {"trace_id": trace_id})).process
+
+    def list_processes(
+        self,
+        *,
+        status: ProcessStatus | None = None,
+        thread_id: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> list[Process]:
+        """The processes the requester takes part in, newest first; the next page is ``after`` a trace_id."""
+        asked = {"status": status, "thread_id": thread_id, "limit": limit, "after": after}
+        return self.request(validated(ListProcesses, asked)).processes
+
+    def list_runs(self, trace_id: str) -> list[Run]:
+        """The runs of a process, oldest first."""
+        return self.request(validated(ListRuns, {"trace_id": trace_id})).runs
+
+    def list_steps(
+        self, trace_id: str, *, run_id: str | None = None, step_id: str | None = None
+    ) -> list[Step]:
+        """The step attempts of a process in the order they started, with what each saved and loaded."""
+        asked = {"trace_id": trace_id, "run_id": run_id, "step_id": step_id}
+        return self.request(validated(ListSteps, asked)).steps
+
+    asave_artifact = _awaited(save_artifact)
+    aload_artifact = _awaited(load_artifact)
+    aopen_artifact = _awaited(open_artifact)
+    aget_artifact = _awaited(get_artifact)
+    alist_artifacts = _awaited(list_artifacts)
+    aget_artifact_uri = _awaited(get_artifact_uri)
+    adelete_artifact = _awaited(delete_artifact)
+    alineage = _awaited(lineage)
+    aget_process = _awaited(get_process)
+    alist_processes = _awaited(list_processes)
+    alist_runs = _awaited(list_runs)
+    alist_steps = _awaited(list_steps)
+
+    # ---------------------------------------------------------------- the wire
+
+    def request(
+        self, request: Request[OutputT], *, from_within: str | None = None, agent_id: str | None = None
+    ) -> OutputT:
+        """Sends one request and returns its output; the methods above are made of it.
+
+        ``from_within`` is the process asked from where the code runs in no graph, ``agent_id`` asks for
+        another agent than the one found by itself.
+        """
+        if self._owner._closed:
+            raise FailedPrecondition("the storage is closed")
+        place = self._place()
+        command = Command(
+            id=str(uuid.uuid4()),
+            source=agent_id or self._asker(place),
+            subject=place.task_id if place else None,
+            data=CommandData(
+                action=request.action,
+                params=request.model_dump(mode="json", exclude_unset=True),
+                context=CommandContext(
+                    requester_id=agent_id or self._asker(place),
+                    requester_trace_id=place.trace_id if place else from_within,
+                ),
+            ),
+        )
+        return decode_answer(self._transport.send(encode_command(command)), request)
+
+    def _asker(self, place: Place | None) -> str:
+        if place is not None and not self._fixed:
+            return _agent(place.agent_id)
+        return self._agent_id or OPERATOR
+
+    def close(self) -> None:
+        """Finishes what is under way and lets database and files go. Repeating it does nothing."""
+        if self._owner is self and not self._closed:
+            self._closed = True
+            self._transport.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    aclose = _awaited(close)
+
+
+def _agent(agent_id: str) -> str:
+    """The id of an agent; the operator's is nobody else's."""
+    if agent_id == OPERATOR:
+        raise InvalidArgument(f"agent_id: {OPERATOR!r} is reserved; leave agent_id out to be the operator")
+    return validated(CommandContext, {"requester_id": agent_id}).requester_id
+
+
+def _id(artifact: Artifact) -> str:
+    match artifact:
+        case str():
+            return artifact
+        case ArtifactManifest():
+            return artifact.id
+        case {"artifact_id": str(artifact_id)}:
+            return artifact_id
+        case _:
+            raise InvalidArgument(f"artifact: must be an id, a ref or a manifest, got {artifact!r:.80}")
+
+
+def _context(context: ArtifactContext | Mapping[str, Any] | None, place: Place | None) -> dict[str, Any]:
+    """The context as given, with what the step loaded where its inputs were not given."""
+    given = context.model_dump(exclude_unset=True) if isinstance(context, ArtifactContext) else dict(context or {})
+    if unknown := sorted(set(given) - set(ArtifactContext.model_fields)):
+        known = ", ".join(ArtifactContext.model_fields)
+        raise InvalidArgument(f"context: unknown {', '.join(map(repr, unknown))}; it has {known}")
+    inputs = given.get("input_artifacts")
+    loaded = place.loads.artifact_ids if place else []
+    return {**given, "input_artifacts": list(loaded) if inputs is None else [_id(used) for used in inputs]}
+
+
+def _where(place: Place | None) -> dict[str, Any]:
+    return {name: getattr(place, name) for name in Where.model_fields} if place else {}
+
+
+def _artifact_id(place: Place | None, described: RegisterArtifact, checksum: str) -> str:
+    """A new id; inside a graph the one that the same save of the same task has whenever it is run again."""
+    if place is None:
+        return new_artifact_id()
+    save = [described.trace_id, place.thread_id, place.task_id, place.tool_call_id, described.name]
+    return new_artifact_id(json.dumps([*save, place.loads.next_save(json.dumps(save)), checksum]))

@@ -1,0 +1,186 @@
+"""Python values ↔ bytes and their content type.
+
+``encode`` turns a value into chunks of bytes; ``decode`` turns verified bytes back. Nothing is ever pickled,
+and nothing is stored that would come back as something else without a word: a value JSON cannot hold is
+refused with the place it stands at.
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+
+from mindgraph_storage.errors import InvalidArgument
+
+__all__ = ["Content", "decode", "encode", "extension_of"]
+
+CHUNK_BYTES = 1 << 20
+_STORABLE = "text, bytes, JSON values (dict, list, str, int, float, bool, None), pydantic models, a pathlib.Path to a file or an open binary file"
+_JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
+_TYPES = mimetypes.MimeTypes(())  # the standard library's own table: the same on every machine
+for _content_type, _extension in (
+    ("text/markdown", ".md"),
+    ("application/x-ndjson", ".jsonl"),
+    ("application/yaml", ".yaml"),
+    ("application/toml", ".toml"),
+    ("application/xml", ".xml"),
+    ("application/vnd.apache.parquet", ".parquet"),
+):
+    _TYPES.add_type(_content_type, _extension)
+
+
+@dataclass(frozen=True)
+class Content:
+    """Bytes to store, in chunks, and their MIME type. The chunks can be read once."""
+
+    chunks: Iterable[bytes]
+    content_type: str
+
+
+def encode(value: Any, content_type: str | None = None) -> Content:
+    """The value as bytes; ``content_type`` overrides the one its Python type suggests.
+
+    Text is stored as UTF-8, JSON indented so that a person can read it. Raises InvalidArgument for a value
+    that cannot be stored, a missing file, and text that is said to be JSON and is not.
+    """
+    match value:
+        case str():
+            return _text(value, content_type or "text/plain")
+        case bytes() | bytearray() | memoryview():
+            return Content([bytes(value)], content_type or "application/octet-stream")
+        case BaseModel():
+            return _json(value.model_dump(mode="json"), content_type)
+        case Path():
+            return Content(_file_chunks(value), content_type or _guess(value))
+        case None | bool() | int() | float() | dict() | list() | tuple():
+            return _json(value, content_type)
+        case _ if callable(getattr(value, "read", None)):
+            return Content(_stream_chunks(value), content_type or "application/octet-stream")
+        case _:
+            raise InvalidArgument(f"content: cannot store a {_kind(value)}; it can be {_STORABLE}")
+
+
+def _text(value: str, content_type: str) -> Content:
+    try:
+        data = value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"content: the text has no UTF-8 form: {error}") from None
+    if _is_json(content_type):
+        _parsed(data, "content", f"it is to be stored as {content_type}")
+    return Content([data], content_type)
+
+
+def _json(value: Any, content_type: str | None) -> Content:
+    try:
+        _JSON.validate_python(value)
+    except ValidationError:
+        value = _checked_json(_lists(value))
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
+    except ValueError as error:
+        raise InvalidArgument(f"content: JSON cannot hold it: {error}") from None
+    return _text(text + "\n", content_type or "application/json")
+
+
+def _lists(value: Any) -> Any:
+    """JSON has one kind of sequence, so tuples become lists as in the json module."""
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _checked_json(value: Any) -> JsonValue:
+    try:
+        return _JSON.validate_python(value)
+    except ValidationError as error:
+        flaw = error.errors(include_url=False)[0]
+        steps = flaw["loc"][1::2]  # JsonValue's locations alternate the kind of container and the key in it
+        where = "content" + "".join(f"[{step!r}]" for step in steps)
+        what = "as a key" if "[key]" in flaw["loc"] else f"of type {_kind(flaw['input'])}"
+        raise InvalidArgument(
+            f"{where}: JSON cannot hold {flaw['input']!r:.80} {what}; content can be {_STORABLE}"
+        ) from None
+
+
+def _kind(value: Any) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def _guess(path: Path) -> str:
+    return _TYPES.guess_type(path.name)[0] or "application/octet-stream"
+
+
+def _file_chunks(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            yield from _stream_chunks(file)
+    except OSError as error:
+        raise InvalidArgument(f"content: cannot read the file {str(path)!r}: {error.strerror}") from error
+
+
+def _stream_chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK_BYTES):
+        if not isinstance(chunk, bytes):
+            raise InvalidArgument("content: the file is open in text mode; open it in binary mode")
+        yield chunk
+
+
+def decode(data: bytes, content_type: str, as_: Any = None) -> Any:
+    """The bytes as a value: what their content type says, or as ``as_``.
+
+    ``as_`` is ``bytes``, ``str`` or any type pydantic can read from JSON (a model, ``dict``,
+    ``list[int]``, …). Raises InvalidArgument where the bytes are not of that kind.
+    """
+    if as_ is bytes:
+        return data
+    if as_ is str:
+        return _as_text(data, content_type)
+    if as_ is not None:
+        return _as_type(data, as_)
+    if _is_json(content_type):
+        return _parsed(data, "artifact", f"its content type is {content_type}; load it with as_=bytes")
+    return _as_text(data, content_type) if content_type.startswith("text/") else data
+
+
+def _as_text(data: bytes, content_type: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"artifact: its bytes ({content_type}) are not UTF-8 text, load it with as_=bytes: {error}") from None
+
+
+def _as_type(data: bytes, as_: Any) -> Any:
+    try:
+        adapter = TypeAdapter(as_)
+    except Exception as error:  # pydantic raises several kinds for a type it knows no schema of
+        raise InvalidArgument(f"as_: cannot load as {as_!r}; it can be bytes, str or a type pydantic reads from JSON") from error
+    try:
+        return adapter.validate_json(data)
+    except ValidationError as error:
+        flaw = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, flaw["loc"]))
+        raise InvalidArgument(f"artifact: not a {getattr(as_, '__name__', as_)}: {where}: {flaw['msg']}") from None
+
+
+def _parsed(data: bytes, what: str, why: str) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise InvalidArgument(f"{what}: not JSON ({error}), but {why}") from None
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def extension_of(content_type: str) -> str:
+    """The file name extension of a MIME type, without the dot: ``bin`` where it has no known one."""
+    return (_TYPES.guess_extension(content_type.partition(";")[0].strip()) or ".bin").removeprefix(".")

@@ -1,0 +1,210 @@
+"""Artifact Manifest v1.0: the record of one artifact, its pointer, its ids and its names (SPEC section 2).
+
+Relies on pydantic for validation; knows nothing of where or how artifacts are stored.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+import uuid
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from typing_extensions import TypedDict
+
+__all__ = [
+    "AgentId",
+    "ArtifactContext",
+    "ArtifactId",
+    "ArtifactManifest",
+    "ArtifactName",
+    "ArtifactRef",
+    "Checksum",
+    "ContentType",
+    "Lineage",
+    "ModelParams",
+    "Retention",
+    "StepId",
+    "TraceId",
+    "Visibility",
+    "new_artifact_id",
+]
+
+_NAME_BYTES = 180
+_ID_LENGTH = 200
+_RESERVED = frozenset('/\\:*?"<>|')
+
+
+def _printable(value: str) -> str:
+    """A one-line text in Unicode's NFC form, so that one id never has two spellings."""
+    value = unicodedata.normalize("NFC", value)
+    if any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in value) or value != value.strip():
+        raise ValueError("must be one line of printable characters with no space at either end")
+    return value
+
+
+def _name(value: str) -> str:
+    value = _printable(value)
+    if len(value.encode()) > _NAME_BYTES:
+        raise ValueError(f"must be at most {_NAME_BYTES} bytes long, it has {len(value.encode())}")
+    if value.startswith((".", "-")) or value.endswith(".") or not _RESERVED.isdisjoint(value):
+        raise ValueError('must not start with "." or "-", end with "." or hold any of / \\ : * ? " < > |')
+    return value
+
+
+def _trace_id(value: str) -> str:
+    value = _printable(value)
+    if not {".", ".."}.isdisjoint(value.replace("\\", "/").split("/")):
+        raise ValueError('must not hold a path step such as "." or ".."')
+    return value
+
+
+def _content_type(value: str) -> str:
+    return value.lower() if ";" not in value else value
+
+
+_Id = Annotated[str, StringConstraints(min_length=1, max_length=_ID_LENGTH), AfterValidator(_printable)]
+
+ArtifactId = Annotated[str, StringConstraints(pattern=r"^art_[A-Za-z0-9_-]+$", max_length=100)]
+"""``art_…``, at most 100 characters."""
+
+ArtifactName = Annotated[str, StringConstraints(min_length=1), AfterValidator(_name)]
+"""The logical name of a version chain: a file name's worth of printable characters, no path."""
+
+TraceId = Annotated[str, StringConstraints(min_length=1, max_length=_ID_LENGTH), AfterValidator(_trace_id)]
+"""Id of a process: up to 200 printable characters. It may hold ``/`` but no path step."""
+
+AgentId = _Id
+"""Who asks, e.g. ``agent.researcher.001``."""
+
+StepId = _Id
+"""Id of a step; in a graph the node's name."""
+
+Checksum = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+"""``sha256:`` and 64 hex digits, over the stored bytes."""
+
+ContentType = Annotated[
+    str,
+    StringConstraints(pattern=r"^[\w.+-]+/[\w.+-]+(;[ -~]*)?$", max_length=_ID_LENGTH),
+    AfterValidator(_content_type),
+]
+"""MIME type (RFC 6838), e.g. ``text/markdown``."""
+
+Retention = Annotated[str, StringConstraints(pattern=r"^(infinite|[1-9][0-9]{0,4}[smhdw])$")]
+"""``infinite`` or a period: a whole number and one of ``s m h d w`` (seconds … weeks), e.g. ``30d``."""
+
+Visibility = Literal["trace", "private", "public"]
+Status = Literal["uploading", "completed", "failed"]
+
+
+class _Record(BaseModel):
+    """Frozen; tolerates fields of newer versions, because manifests outlive releases."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ModelParams(_Record):
+    """Parameters of a model call; keys beyond these two are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    temperature: float | None = Field(None, ge=0, le=2)
+    max_tokens: int | None = Field(None, ge=1)
+
+
+class ArtifactContext(_Record):
+    """What is needed to make an artifact again (SPEC section 2, ``context``).
+
+    ``input_artifacts`` given as None means: what this step loaded before it saved. An empty list means
+    none. ``execution_time_ms`` is in milliseconds.
+    """
+
+    prompt_version: str | None = Field(None, max_length=_ID_LENGTH)
+    model_name: str | None = Field(None, max_length=_ID_LENGTH)
+    model_params: ModelParams | None = None
+    input_artifacts: list[ArtifactId] | None = None
+    execution_time_ms: int | None = Field(None, ge=0)
+
+
+class ArtifactRef(TypedDict):
+    """The pointer kept in a graph's state: plain data, so it survives every checkpointer as it is.
+
+    ``status`` is ``completed`` for a registered artifact.
+    """
+
+    artifact_id: str
+    name: str
+    version: int
+    artifact_type: str
+    content_type: str
+    size_bytes: int
+    checksum: str
+    status: str
+
+
+class ArtifactManifest(_Record):
+    """The manifest of one stored version of one artifact; field by field as in SPEC section 2."""
+
+    id: ArtifactId
+    name: ArtifactName
+    version: int = Field(ge=1)
+    supersedes: ArtifactId | None = None
+    trace_id: TraceId
+    step_id: StepId | None = None
+    created_by: AgentId
+    created_at: datetime
+    artifact_type: ArtifactName
+    content_type: ContentType
+    uri: str
+    size_bytes: int = Field(ge=0)
+    checksum: Checksum
+    status: Status
+    retention: Retention = "infinite"
+    owner: AgentId
+    visibility: Visibility = "trace"
+    context: ArtifactContext = ArtifactContext()
+
+    def ref(self) -> ArtifactRef:
+        """The pointer to this artifact."""
+        return ArtifactRef(
+            artifact_id=self.id,
+            name=self.name,
+            version=self.version,
+            artifact_type=self.artifact_type,
+            content_type=self.content_type,
+            size_bytes=self.size_bytes,
+            checksum=self.checksum,
+            status=self.status,
+        )
+
+
+class Lineage(_Record):
+    """The provenance graph around one artifact, as far as its requester may read.
+
+    ``artifacts`` holds the artifact itself, everything it was made from and everything made from it,
+    oldest first; ``edges`` are (input id, output id) pairs between them.
+    """
+
+    artifact_id: ArtifactId
+    artifacts: list[ArtifactManifest]
+    edges: list[tuple[ArtifactId, ArtifactId]]
+
+    def inputs(self, artifact_id: str | None = None) -> list[ArtifactManifest]:
+        """The artifacts that one (by default the artifact asked for) was made from directly."""
+        wanted = {i for i, o in self.edges if o == (artifact_id or self.artifact_id)}
+        return [m for m in self.artifacts if m.id in wanted]
+
+    def uses(self, artifact_id: str | None = None) -> list[ArtifactManifest]:
+        """The artifacts made directly from one (by default the artifact asked for)."""
+        wanted = {o for i, o in self.edges if i == (artifact_id or self.artifact_id)}
+        return [m for m in self.artifacts if m.id in wanted]
+
+
+def new_artifact_id(key: str | None = None) -> str:
+    """``art_<uuid>``: random, or the same for the same key (RFC 9562 versions 4 and 5)."""
+    return f"art_{uuid.uuid5(_NAMESPACE, key) if key else uuid.uuid4()}"
+
+
+_NAMESPACE = uuid.UUID("6f1d8a52-95e1-5d0c-9f0b-3f1f6b6f7c11")
+

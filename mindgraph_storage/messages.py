@@ -1,0 +1,437 @@
+"""MindBus messages: the CloudEvents envelope and one request class per action (SPEC section 4).
+
+A command travels as CloudEvents 1.0 JSON in structured mode; so do its answers, a result or an error. The
+CloudEvents SDK writes and reads the envelope, pydantic the ``data`` in it. No message carries content.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mindgraph_storage.errors import InvalidArgument, StorageError, error_for
+from mindgraph_storage.manifest import (
+    AgentId,
+    ArtifactContext,
+    ArtifactId,
+    ArtifactManifest,
+    ArtifactName,
+    Checksum,
+    ContentType,
+    Lineage,
+    Retention,
+    Status,
+    StepId,
+    TraceId,
+    Visibility,
+)
+from mindgraph_storage.process import Process, ProcessStatus, Run, Step, StepStatus
+
+COMMAND, RESULT, ERROR = "ai.team.command", "ai.team.result", "ai.team.error"
+_FORMAT = JSONFormat()
+_MOST_AT_ONCE = 1000
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# ---------------------------------------------------------------- requests and their outputs
+
+OutputT = TypeVar("OutputT", bound=BaseModel)
+
+
+class Request(_Message, Generic[OutputT]):
+    """``params`` of a command. ``action`` names it, ``output`` is the class of what answers it."""
+
+    action: ClassVar[str]
+    output: ClassVar[type[BaseModel]]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if "action" in vars(cls):
+            REQUESTS[cls.action] = cls
+
+
+REQUESTS: dict[str, type[Request[Any]]] = {}
+
+
+class Done(_Message):
+    """Nothing to tell but that it is done."""
+
+
+class ManifestOutput(_Message):
+    manifest: ArtifactManifest
+
+
+class ManifestsOutput(_Message):
+    manifests: list[ArtifactManifest]
+
+
+class UriOutput(_Message):
+    uri: str
+
+
+class RegisterOutput(_Message):
+    """``already_exists`` is there, and true, only where this very artifact was registered before."""
+
+    artifact_id: ArtifactId
+    registered: bool
+    already_exists: Literal[True] | None = None
+    uri: str
+    manifest: ArtifactManifest
+
+
+class ProcessOutput(_Message):
+    process: Process
+
+
+class ProcessesOutput(_Message):
+    processes: list[Process]
+
+
+class RunsOutput(_Message):
+    runs: list[Run]
+
+
+class StepsOutput(_Message):
+    steps: list[Step]
+
+
+class LineageOutput(_Message):
+    lineage: Lineage
+
+
+class Where(_Message):
+    """The place in a graph that an artifact was saved from."""
+
+    thread_id: str | None = None
+    checkpoint_ns: str | None = None
+    task_id: str | None = None
+    root_task_id: str | None = None
+    from_checkpoint_id: str | None = None
+    run_id: str | None = None
+    attempt_id: str | None = None
+
+
+class RegisterArtifact(Request[RegisterOutput]):
+    """Commits the manifest of a finished upload; the service gives version, owner, time and place."""
+
+    action = "register_artifact"
+    output = RegisterOutput
+
+    artifact_id: ArtifactId
+    upload_id: str = Field(pattern=r"^up_[0-9a-f]{32}$")
+    trace_id: TraceId
+    name: ArtifactName
+    step_id: StepId | None = None
+    artifact_type: ArtifactName
+    content_type: ContentType
+    size_bytes: int = Field(ge=0)
+    checksum: Checksum
+    retention: Retention = "infinite"
+    visibility: Visibility = "trace"
+    context: ArtifactContext = ArtifactContext()
+    where: Where = Where()
+
+
+class GetArtifact(Request[ManifestOutput]):
+    action = "get_artifact"
+    output = ManifestOutput
+
+    artifact_id: ArtifactId
+
+
+class ListArtifacts(Request[ManifestsOutput]):
+    """Filters are joined by AND; ``after`` is the id of the last artifact of the page before."""
+
+    action = "list_artifacts"
+    output = ManifestsOutput
+
+    trace_id: str | None = None
+    artifact_type: str | None = None
+    step_id: str | None = None
+    name: str | None = None
+    thread_id: str | None = None
+    checkpoint_id: str | None = None
+    created_by: str | None = None
+    status: Status | None = None
+    model_name: str | None = None
+    prompt_version: str | None = None
+    input_artifact: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    latest: bool = False
+    limit: int = Field(100, ge=1, le=_MOST_AT_ONCE)
+    after: ArtifactId | None = None
+
+
+class GetArtifactUri(Request[UriOutput]):
+    """``expires_in`` is in seconds and counts where the file system can sign (RFC 3986 URI)."""
+
+    action = "get_artifact_uri"
+    output = UriOutput
+
+    artifact_id: ArtifactId
+    expires_in: int | None = Field(None, ge=1)
+
+
+class DeleteArtifact(Request[Done]):
+    """Operator only. Repeating it is a success."""
+
+    action = "delete_artifact"
+    output = Done
+
+    artifact_id: ArtifactId
+
+
+class GetLineage(Request[LineageOutput]):
+    action = "get_lineage"
+    output = LineageOutput
+
+    artifact_id: ArtifactId
+
+
+class StartRun(Request[Done]):
+    """Opens a run, and its process where there is none; earlier runs of the thread that never ended are lost."""
+
+    action = "start_run"
+    output = Done
+
+    run_id: str
+    trace_id: TraceId
+    thread_id: str | None = None
+
+
+class FinishRun(Request[Done]):
+    action = "finish_run"
+    output = Done
+
+    run_id: str
+    status: ProcessStatus
+    error: str | None = None
+
+
+class StartStep(Request[Done]):
+    """Records that an attempt begins; its number within the task is counted by the service."""
+
+    action = "start_step"
+    output = Done
+
+    attempt_id: str
+    run_id: str
+    trace_id: TraceId
+    step_id: StepId
+    thread_id: str | None = None
+    task_id: str
+    checkpoint_ns: str
+    graph_ns: str
+    superstep: int
+    from_checkpoint_id: str | None = None
+    agent_id: AgentId
+
+
+class FinishStep(Request[Done]):
+    """Records how an attempt ended and what it loaded (artifact ids, in order)."""
+
+    action = "finish_step"
+    output = Done
+
+    attempt_id: str
+    status: StepStatus
+    error: str | None = None
+    loaded: list[ArtifactId] = []
+
+
+class LinkCheckpoint(Request[Done]):
+    """Records a checkpoint, its parent, and that it holds the writes of the attempts that led to it."""
+
+    action = "link_checkpoint"
+    output = Done
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    parent_checkpoint_id: str | None = None
+    source: str | None = None
+    superstep: int | None = None
+    trace_id: TraceId | None = None
+    run_id: str | None = None
+
+
+class GetProcess(Request[ProcessOutput]):
+    action = "get_process"
+    output = ProcessOutput
+
+    trace_id: str
+
+
+class ListProcesses(Request[ProcessesOutput]):
+    """Newest first; ``after`` is the trace_id of the last process of the page before."""
+
+    action = "list_processes"
+    output = ProcessesOutput
+
+    status: ProcessStatus | None = None
+    thread_id: str | None = None
+    limit: int = Field(100, ge=1, le=_MOST_AT_ONCE)
+    after: str | None = None
+
+
+class ListRuns(Request[RunsOutput]):
+    """Oldest first."""
+
+    action = "list_runs"
+    output = RunsOutput
+
+    trace_id: str
+
+
+class ListSteps(Request[StepsOutput]):
+    """Attempts in the order they started."""
+
+    action = "list_steps"
+    output = StepsOutput
+
+    trace_id: str
+    run_id: str | None = None
+    step_id: str | None = None
+
+
+# ---------------------------------------------------------------- the envelope
+
+
+class CommandContext(_Message):
+    """Who asks, and the process they take part in while they ask."""
+
+    requester_id: AgentId
+    requester_trace_id: str | None = None
+
+
+class CommandData(_Message):
+    """``data`` of a command; the field names are the protocol's."""
+
+    action: str
+    params: dict[str, Any] = {}
+    target_node: str | None = None
+    context: CommandContext
+    timeout_seconds: float | None = Field(None, gt=0)
+    idempotency_key: str | None = None
+    requirements: dict[str, Any] | None = None
+    retry_policy: dict[str, Any] | None = None
+
+
+class Command(_Message):
+    """One command: the CloudEvents attributes we use, and its data."""
+
+    id: str
+    source: str
+    subject: str | None = None
+    traceparent: str | None = None
+    data: CommandData
+
+    @property
+    def request(self) -> Request[Any]:
+        """The typed request. Raises InvalidArgument for an unknown action or bad params."""
+        kind = REQUESTS.get(self.data.action)
+        if kind is None:
+            known = ", ".join(sorted(REQUESTS))
+            raise InvalidArgument(f"unknown action {self.data.action!r}; there are: {known}")
+        return validated(kind, self.data.params)
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def validated(kind: type[ModelT], values: Any) -> ModelT:
+    """The model of these values; raises InvalidArgument that names each wrong field and what it must be."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        flaws = error.errors(include_url=False, include_context=False)
+        raise InvalidArgument("; ".join(map(_flaw, flaws)), fields=[_field(f["loc"]) for f in flaws]) from None
+
+
+def _field(loc: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, loc)) or "data"
+
+
+def _flaw(flaw: Any) -> str:
+    shown = repr(flaw["input"])
+    value = shown if len(shown) <= 80 else f"{shown[:60]}… ({len(shown)} characters)"
+    return f"{_field(flaw['loc'])}: {flaw['msg'].removeprefix('Value error, ')}, got {value}"
+
+
+def encode_command(command: Command) -> bytes:
+    """The command as a CloudEvents 1.0 JSON document."""
+    attributes = command.model_dump(include={"id", "source", "subject", "traceparent"}, exclude_none=True)
+    return _encode(COMMAND, attributes, command.data)
+
+
+def decode_command(message: bytes) -> Command:
+    """Raises InvalidArgument for anything that is not a well-formed command."""
+    event = _decode(message)
+    if event.get_type() != COMMAND:
+        raise InvalidArgument(f"type: must be {COMMAND!r}, got {event.get_type()!r}")
+    attributes = event.get_attributes()
+    named = {k: attributes[k] for k in ("id", "source", "subject", "traceparent") if attributes.get(k) is not None}
+    return validated(Command, {**named, "data": event.get_data()})
+
+
+def encode_result(source: str, command: Command, output: BaseModel, milliseconds: int) -> bytes:
+    """``ai.team.result`` with status SUCCESS; ``metrics`` are the service's own figures."""
+    data = {
+        "status": "SUCCESS",
+        "output": output.model_dump(mode="json", exclude_none=isinstance(output, RegisterOutput)),
+        "execution_time_ms": milliseconds,
+        "metrics": {},
+    }
+    return _encode(RESULT, _answering(source, command), data)
+
+
+def encode_error(source: str, command: Command | None, error: StorageError, milliseconds: int) -> bytes:
+    """``ai.team.error``; ``command`` is None where it could not be read."""
+    told = {
+        "code": error.code,
+        "message": error.message,
+        "retryable": error.retryable,
+        "details": error.details,
+    }
+    return _encode(ERROR, _answering(source, command), {"error": told, "execution_time_ms": milliseconds})
+
+
+def decode_answer(message: bytes, request: Request[OutputT]) -> OutputT:
+    """The output of a result; an error answer is raised as the StorageError of its code."""
+    event = _decode(message)
+    data: Any = event.get_data()
+    if event.get_type() == ERROR:
+        told = data["error"]
+        raise error_for(told["code"], told["message"], told.get("details"))
+    return validated(request.output, data["output"])  # type: ignore[return-value]  # output is OutputT's class
+
+
+def _answering(source: str, command: Command | None) -> dict[str, Any]:
+    if command is None:
+        return {"id": str(uuid.uuid4()), "source": source}
+    kept = command.model_dump(include={"subject", "traceparent"}, exclude_none=True)
+    return {"id": str(uuid.uuid4()), "source": source, **kept}
+
+
+def _encode(kind: str, attributes: dict[str, Any], data: BaseModel | dict[str, Any]) -> bytes:
+    body = data.model_dump(mode="json", exclude_none=True) if isinstance(data, BaseModel) else data
+    return _FORMAT.write(CloudEvent({**attributes, "type": kind, "datacontenttype": "application/json"}, body))
+
+
+def _decode(message: bytes) -> CloudEvent:
+    try:
+        event = _FORMAT.read(CloudEvent, message)
+    except Exception as error:  # noqa: BLE001 - the SDK raises what json, dateutil and its own checks raise
+        raise InvalidArgument(f"not a CloudEvents 1.0 JSON document: {error}") from error
+    if not isinstance(event, CloudEvent) or event.get_specversion() != "1.0":
+        raise InvalidArgument("specversion: must be '1.0'")
+    return event

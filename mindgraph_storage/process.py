@@ -1,0 +1,122 @@
+"""Records of tier 2: a process, its runs, their steps, and the place in them where code is running.
+
+A process (``trace_id``) has runs (one invocation of a graph each), a run has steps; a step record is one
+*attempt* to execute a node. Names are the column names of the tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = [
+    "Loads",
+    "Place",
+    "Process",
+    "ProcessStatus",
+    "Run",
+    "Step",
+    "StepStatus",
+]
+
+ProcessStatus = Literal["running", "interrupted", "completed", "failed", "lost"]
+StepStatus = Literal["running", "interrupted", "completed", "failed", "lost", "pending_storage"]
+
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Process(_Record):
+    """Everything done under one ``trace_id``; ``status`` is that of its latest run.
+
+    A process that only has artifacts saved outside any graph has no run and counts as ``completed``.
+    """
+
+    trace_id: str
+    status: ProcessStatus
+    created_at: datetime
+    updated_at: datetime
+
+
+class Run(_Record):
+    """One invocation of a graph. ``error`` is the repr of the exception that ended a failed run."""
+
+    run_id: str
+    trace_id: str
+    thread_id: str | None
+    status: ProcessStatus
+    started_at: datetime
+    ended_at: datetime | None
+    error: str | None
+
+
+class Step(_Record):
+    """One attempt to execute a node (``step_id``), with the artifacts it saved and loaded.
+
+    ``from_checkpoint_id`` is the checkpoint the attempt began from and ``produced_checkpoint_id`` the one
+    that holds its writes (None until there is one); ``attempt`` counts from 1 within a task and
+    ``superstep`` is LangGraph's step counter.
+    """
+
+    attempt_id: str
+    step_id: str
+    trace_id: str
+    run_id: str
+    thread_id: str | None
+    task_id: str
+    checkpoint_ns: str
+    from_checkpoint_id: str | None
+    produced_checkpoint_id: str | None
+    superstep: int
+    attempt: int
+    agent_id: str
+    status: StepStatus
+    started_at: datetime
+    ended_at: datetime | None
+    error: str | None
+    saved: list[str] = []
+    loaded: list[str] = []
+
+
+@dataclass
+class Loads:
+    """What one step attempt did so far: artifacts loaded, and how often it saved under each name."""
+
+    artifact_ids: list[str] = field(default_factory=list)
+    saves: dict[str, int] = field(default_factory=dict)
+
+    def add(self, artifact_id: str) -> None:
+        """Remembers a load, in order, once."""
+        if artifact_id not in self.artifact_ids:
+            self.artifact_ids.append(artifact_id)
+
+    def next_save(self, name: str) -> int:
+        """How many saves of this name came before this one."""
+        self.saves[name] = self.saves.get(name, 0) + 1
+        return self.saves[name] - 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a graph the running code is: filled in by ``langgraph.place``, None fields are unknown.
+
+    ``attempt_id`` and ``run_id`` exist only inside a graph wrapped by ``with_storage``.
+    """
+
+    step_id: str
+    agent_id: str
+    task_id: str
+    checkpoint_ns: str
+    root_task_id: str | None = None
+    trace_id: str | None = None
+    thread_id: str | None = None
+    from_checkpoint_id: str | None = None
+    tool_call_id: str | None = None
+    run_id: str | None = None
+    attempt_id: str | None = None
+    loads: Loads = field(default_factory=Loads, compare=False)

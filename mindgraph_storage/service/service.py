@@ -1,0 +1,81 @@
+"""The Storage Service: one encoded command in, one encoded answer out.
+
+It reads the command, hands its request to the handler of its action, and turns what comes of that - an
+output or any exception - into an answer. Handlers: ``artifact_actions`` (tier 3), ``process_actions``
+(tier 2).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+
+from mindgraph_storage.errors import Internal, StorageError
+from mindgraph_storage.messages import Command, Request, decode_command, encode_error, encode_result
+from mindgraph_storage.service.access import Asker
+from mindgraph_storage.service.artifact_actions import ArtifactActions
+from mindgraph_storage.service.process_actions import ProcessActions
+from mindgraph_storage.service.writer import Writer
+from mindgraph_storage.tiers.files import ArtifactFiles
+
+__all__ = ["StorageService"]
+
+_log = logging.getLogger(__name__)
+Handler = Callable[[Any, Asker], BaseModel]
+
+
+class StorageService:
+    """Answers commands on one database and one store of files. Safe to call from many threads.
+
+    ``operators`` are the requester ids with the operator's right. The service owns the engine and disposes
+    of it in ``close``, which is idempotent.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        files: ArtifactFiles,
+        *,
+        operators: Iterable[str] = (),
+        node: str = "storage-primary",
+    ) -> None:
+        self._engine, self._node, self._operators = engine, node, frozenset(operators)
+        self._writer = Writer(engine, files)
+        self._handlers: dict[type[Request[Any]], Handler] = {
+            **ArtifactActions(engine, files, self._writer).handlers(),
+            **ProcessActions(engine, self._writer).handlers(),
+        }
+
+    def answer(self, message: bytes) -> bytes:
+        """The answer to an encoded command; never raises for anything that is in the message."""
+        started = time.perf_counter()
+        command: Command | None = None
+        try:
+            command = decode_command(message)
+            output = self._handle(command)
+        except StorageError as error:
+            return encode_error(self._node, command, error, _milliseconds(started))
+        except Exception:
+            action = command.data.action if command else None
+            _log.exception("a command failed inside the service", extra={"action": action})
+            told = Internal("something broke inside the storage; the service's log says what", action=action)
+            return encode_error(self._node, command, told, _milliseconds(started))
+        return encode_result(self._node, command, output, _milliseconds(started))
+
+    def _handle(self, command: Command) -> BaseModel:
+        request = command.request
+        return self._handlers[type(request)](request, Asker.of(command.data.context, self._operators))
+
+    def close(self) -> None:
+        """Finishes the write under way, refuses further ones and lets the database go."""
+        self._writer.close()
+        self._engine.dispose()
+
+
+def _milliseconds(started: float) -> int:
+    return round((time.perf_counter() - started) * 1000)

@@ -1,0 +1,112 @@
+"""The one writer: group commit of what arrives together.
+
+Whoever finds nobody writing becomes the leader: it takes what is queued, writes it in one transaction, syncs
+each touched folder once and commits. A lone caller is its own leader and hands nothing to another thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from mindgraph_storage.errors import FailedPrecondition
+from mindgraph_storage.tiers import tables
+from mindgraph_storage.tiers.files import ArtifactFiles
+
+__all__ = ["Transaction", "Writer"]
+
+_MOST_AT_ONCE = 64
+ResultT = TypeVar("ResultT")
+
+
+@dataclass
+class Transaction:
+    """What one write may do: rows through ``connection``, bytes through ``place``."""
+
+    connection: sa.Connection
+    files: ArtifactFiles
+    placed: dict[str, str] = field(default_factory=dict)
+
+    def place(self, upload_id: str, path: str) -> None:
+        """Places an upload; it is synced before the commit and taken back if there is none."""
+        self.files.place(upload_id, path)
+        self.placed[upload_id] = path
+
+    def undo(self, *, keep_placed: bool) -> None:
+        """Gives the uploads back, so that the same registration can be tried again."""
+        for upload_id, path in self.placed.items():
+            self.files.unplace(upload_id, path, keep=keep_placed)
+
+
+@dataclass(frozen=True)
+class _Write:
+    work: Callable[[Transaction], Any]
+    future: Future[Any]
+
+
+class Writer:
+    """Runs writes one after another, whole or not at all. Safe to call from many threads."""
+
+    def __init__(self, engine: sa.Engine, files: ArtifactFiles) -> None:
+        self._engine, self._files = engine, files
+        self._queue: deque[_Write] = deque()
+        self._leading = threading.Lock()
+        self._closed = False
+
+    def write(self, work: Callable[[Transaction], ResultT]) -> ResultT:
+        """Runs ``work`` in a transaction and returns its result when that is committed.
+
+        An exception of ``work`` rolls back what this one call did and is raised here. ``work`` may run a
+        second time, from the start, where another call of its group fails.
+        """
+        if self._closed:
+            raise FailedPrecondition("the storage is closed")
+        mine = _Write(work, Future())
+        self._queue.append(mine)
+        while not mine.future.done():
+            with self._leading:
+                if not mine.future.done():
+                    self._commit([self._queue.popleft() for _ in range(min(len(self._queue), _MOST_AT_ONCE))])
+        result: ResultT = mine.future.result()
+        return result
+
+    def _commit(self, group: list[_Write]) -> None:
+        try:
+            results = self._in_one_transaction(group)
+        except BaseException as error:
+            if len(group) == 1:
+                group[0].future.set_exception(error)
+                return
+            for write in group:  # one of them failed: each on its own, so that the others do not
+                self._commit([write])
+        else:
+            for write, result in zip(group, results, strict=True):
+                write.future.set_result(result)
+
+    def _in_one_transaction(self, group: list[_Write]) -> list[Any]:
+        transaction, committing = None, False
+        try:
+            with tables.write(self._engine) as connection:
+                transaction = Transaction(connection, self._files)
+                results = [write.work(transaction) for write in group]
+                if transaction.placed:
+                    self._files.sync(transaction.placed.values())
+                committing = True
+        except BaseException:
+            if transaction is not None:
+                # a commit that failed may still be found done after a crash: its files must stay
+                transaction.undo(keep_placed=committing)
+            raise
+        self._files.forget(transaction.placed)
+        return results
+
+    def close(self) -> None:
+        """Waits for the write under way and refuses further ones. Repeating it does nothing."""
+        with self._leading:
+            self._closed = True

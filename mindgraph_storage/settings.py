@@ -1,0 +1,45 @@
+"""The settings and the only reader of the environment.
+
+Each field is an argument of ``open_storage`` or ``open_checkpointer`` and an environment variable with the
+prefix ``MINDGRAPH_``; an argument wins.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mindgraph_storage.errors import InvalidArgument
+
+__all__ = ["Settings", "read_settings"]
+
+
+class Settings(BaseSettings):
+    """``database_url`` and ``checkpoint_url`` are SQLAlchemy-style URLs, ``artifacts_url`` an fsspec URL.
+
+    Left out, all three lie under ``data_dir``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="MINDGRAPH_", frozen=True, extra="ignore")
+
+    data_dir: Path = Path(".data")
+    database_url: str | None = None
+    artifacts_url: str | None = None
+    checkpoint_url: str | None = None
+    agent_id: str | None = None
+
+
+def read_settings(**arguments: Any) -> Settings:
+    """Settings from the arguments that are not None, then the environment, then the defaults.
+
+    Raises InvalidArgument that names the setting.
+    """
+    try:
+        return Settings(**{k: v for k, v in arguments.items() if v is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InvalidArgument(f"setting {where!r}: {first['msg']}", setting=where) from None

@@ -1,0 +1,1 @@
+"""The three tiers: the only code that touches storage."""

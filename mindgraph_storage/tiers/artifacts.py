@@ -1,0 +1,194 @@
+"""Tier 3, manifests: what the service asks of the artifact tables.
+
+Functions on an open connection; none commits. ``allowed`` is the SQL condition that ``service.access`` makes,
+so that one condition decides for a single artifact and for a listing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from mindgraph_storage.manifest import ArtifactContext, ArtifactManifest
+from mindgraph_storage.messages import ListArtifacts, RegisterArtifact
+from mindgraph_storage.tiers.tables import artifact_inputs, artifact_uses, artifacts, checkpoints, steps
+
+__all__ = ["Found", "chain_tip", "find", "insert", "list_page", "mark_deleted", "neighbours", "record_uses"]
+
+UriOf = Callable[[str], str]
+_NOT_DELETED = artifacts.c.deleted_at.is_(None)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One artifact's row: its manifest, the path of its bytes, whether the requester may read it."""
+
+    manifest: ArtifactManifest
+    path: str
+    allowed: bool
+    deleted_at: datetime | None
+    deleted_by: str | None
+
+
+def find(
+    connection: sa.Connection, artifact_id: str, uri_of: UriOf, allowed: sa.ColumnElement[bool]
+) -> Found | None:
+    """The artifact of this id, deleted or not."""
+    query = sa.select(artifacts, allowed.label("allowed")).where(artifacts.c.id == artifact_id)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    return Found(_manifest(row, uri_of), row.path, bool(row.allowed), row.deleted_at, row.deleted_by)
+
+
+def chain_tip(connection: sa.Connection, trace_id: str, name: str) -> tuple[int, str | None]:
+    """The last version number given under this name (0: none) and the id of the last one not deleted."""
+    chain = (artifacts.c.trace_id == trace_id) & (artifacts.c.name == name)
+    version = connection.scalar(sa.select(sa.func.max(artifacts.c.version)).where(chain))
+    newest = sa.select(artifacts.c.id).where(chain, _NOT_DELETED).order_by(artifacts.c.version.desc())
+    return version or 0, connection.scalar(newest.limit(1))
+
+
+def insert(connection: sa.Connection, request: RegisterArtifact, manifest: ArtifactManifest, path: str) -> None:
+    """The manifest's row, its inputs, and that its step saved it."""
+    values = manifest.model_dump(exclude={"uri", "context"})
+    where = request.where.model_dump(exclude={"attempt_id"})
+    context = manifest.context
+    connection.execute(
+        artifacts.insert(),
+        {
+            **values,
+            **where,
+            "path": path,
+            "context": context.model_dump(mode="json", exclude_none=True),
+            "model_name": context.model_name,
+            "prompt_version": context.prompt_version,
+        },
+    )
+    inputs = [
+        {"artifact_id": manifest.id, "input_artifact_id": used, "position": position}
+        for position, used in enumerate(context.input_artifacts or [])
+    ]
+    if inputs:
+        connection.execute(artifact_inputs.insert(), inputs)
+
+
+def mark_deleted(connection: sa.Connection, artifact_id: str, by: str, at: datetime) -> None:
+    """Turns the row into a tombstone that keeps id, checksum, who and when."""
+    row = artifacts.update().where(artifacts.c.id == artifact_id, _NOT_DELETED)
+    connection.execute(row.values(deleted_at=at, deleted_by=by))
+
+
+def list_page(
+    connection: sa.Connection, request: ListArtifacts, uri_of: UriOf, allowed: sa.ColumnElement[bool]
+) -> list[ArtifactManifest]:
+    """One page of what fits the filters and may be read, oldest first."""
+    query = sa.select(artifacts).where(_NOT_DELETED, allowed, *_conditions(request))
+    if request.latest:
+        query = query.where(_is_latest())
+    page = query.order_by(artifacts.c.seq).limit(request.limit)
+    return [_manifest(row, uri_of) for row in connection.execute(page)]
+
+
+def _conditions(request: ListArtifacts) -> Iterable[sa.ColumnElement[bool]]:
+    for column in (
+        "trace_id artifact_type step_id name thread_id created_by status model_name prompt_version".split()
+    ):
+        if (value := getattr(request, column)) is not None:
+            yield artifacts.c[column] == value
+    if request.created_after is not None:
+        yield artifacts.c.created_at >= request.created_after
+    if request.created_before is not None:
+        yield artifacts.c.created_at < request.created_before
+    if request.input_artifact is not None:
+        made_of = sa.select(artifact_inputs.c.artifact_id)
+        yield artifacts.c.id.in_(made_of.where(artifact_inputs.c.input_artifact_id == request.input_artifact))
+    if request.checkpoint_id is not None:
+        yield _visible_at(request.checkpoint_id, request.thread_id)
+    if request.after is not None:
+        after = sa.select(artifacts.c.seq).where(artifacts.c.id == request.after).scalar_subquery()
+        yield artifacts.c.seq > after
+
+
+def _is_latest() -> sa.ColumnElement[bool]:
+    """No later version under the same name; deleted ones do not count."""
+    later = artifacts.alias("later")
+    return ~sa.exists().where(
+        later.c.trace_id == artifacts.c.trace_id,
+        later.c.name == artifacts.c.name,
+        later.c.version > artifacts.c.version,
+        later.c.deleted_at.is_(None),
+    )
+
+
+def _visible_at(checkpoint_id: str, thread_id: str | None) -> sa.ColumnElement[bool]:
+    """Saved by a completed root-level step whose writes that checkpoint or an ancestor of it holds."""
+    root_level = checkpoints.c.checkpoint_ns == ""
+    start = sa.select(checkpoints.c.thread_id, checkpoints.c.checkpoint_id, checkpoints.c.parent_checkpoint_id)
+    start = start.where(root_level, checkpoints.c.checkpoint_id == checkpoint_id)
+    if thread_id is not None:
+        start = start.where(checkpoints.c.thread_id == thread_id)
+    line = start.cte("line", recursive=True)
+    up = sa.select(checkpoints.c.thread_id, checkpoints.c.checkpoint_id, checkpoints.c.parent_checkpoint_id)
+    line = line.union(
+        up.where(
+            root_level,
+            checkpoints.c.thread_id == line.c.thread_id,
+            checkpoints.c.checkpoint_id == line.c.parent_checkpoint_id,
+        )
+    )
+    return sa.exists().where(
+        steps.c.thread_id == artifacts.c.thread_id,
+        steps.c.task_id == artifacts.c.root_task_id,
+        steps.c.status == "completed",
+        steps.c.thread_id == line.c.thread_id,
+        steps.c.produced_checkpoint_id == line.c.checkpoint_id,
+    )
+
+
+def neighbours(
+    connection: sa.Connection, artifact_id: str, uri_of: UriOf, allowed: sa.ColumnElement[bool]
+) -> tuple[list[ArtifactManifest], list[tuple[str, str]]]:
+    """All ancestors and descendants in the provenance graph that may be read, and the edges between them."""
+    source, target = artifact_inputs.c.input_artifact_id, artifact_inputs.c.artifact_id
+    ids = {artifact_id, *_reach(connection, artifact_id, target, source), *_reach(connection, artifact_id, source, target)}
+    query = sa.select(artifacts).where(artifacts.c.id.in_(ids), _NOT_DELETED, allowed)
+    found = [_manifest(row, uri_of) for row in connection.execute(query.order_by(artifacts.c.seq))]
+    known = {manifest.id for manifest in found}
+    edges = connection.execute(
+        sa.select(source, target).where(source.in_(known), target.in_(known)).order_by(target, artifact_inputs.c.position)
+    )
+    return found, [(row[0], row[1]) for row in edges]
+
+
+def _reach(connection: sa.Connection, start: str, here: sa.Column[str], there: sa.Column[str]) -> Sequence[str]:
+    """Every id that can be reached from ``start`` by edges from ``here`` to ``there``."""
+    reached = sa.select(there.label("id")).where(here == start).cte("reached", recursive=True)
+    reached = reached.union(sa.select(there).where(here == reached.c.id))
+    return connection.scalars(sa.select(reached.c.id)).all()
+
+
+def record_uses(connection: sa.Connection, attempt_id: str, use: str, artifact_ids: Sequence[str]) -> None:
+    """That a step attempt saved or loaded these; what is recorded already stays."""
+    mine = (artifact_uses.c.attempt_id == attempt_id) & (artifact_uses.c.use == use)
+    known = set(connection.scalars(sa.select(artifact_uses.c.artifact_id).where(mine)))
+    rows = [
+        {"attempt_id": attempt_id, "artifact_id": used, "use": use, "position": len(known) + position}
+        for position, used in enumerate(dict.fromkeys(artifact_ids))
+        if used not in known
+    ]
+    if rows:
+        connection.execute(artifact_uses.insert(), rows)
+
+
+def _manifest(row: sa.Row[Any], uri_of: UriOf) -> ArtifactManifest:
+    values = {name: row._mapping[name] for name in _COLUMNS}
+    context = ArtifactContext.model_validate({"input_artifacts": [], **row.context})
+    return ArtifactManifest.model_construct(**values, uri=uri_of(row.path), context=context)
+
+
+_COLUMNS = [name for name in ArtifactManifest.model_fields if name in artifacts.c and name != "context"]

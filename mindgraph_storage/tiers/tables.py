@@ -1,0 +1,272 @@
+"""The tables of tiers 2 and 3 and how a database is opened.
+
+SQLAlchemy Core; SQLite in WAL mode with ``synchronous=FULL``, so that a committed row survives power loss
+(https://sqlite.org/pragma.html#pragma_synchronous). Writers take the database's write lock when they begin,
+because a version number read outside it is a race.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from mindgraph_storage.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
+
+__all__ = [
+    "artifact_inputs",
+    "artifact_uses",
+    "artifacts",
+    "checkpoints",
+    "metadata",
+    "open_database",
+    "participants",
+    "processes",
+    "read",
+    "runs",
+    "steps",
+    "write",
+]
+
+_BUSY_SECONDS = 30
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """A UTC time with microseconds; SQLite forgets the zone, so it is put back."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _text(name: str, **options: Any) -> Column[str]:
+    return Column(name, String, nullable=options.pop("nullable", True), **options)
+
+
+def _needed(name: str, *constraints: Any, **options: Any) -> Column[str]:
+    return Column(name, String, *constraints, nullable=False, **options)
+
+
+processes = Table(
+    "processes",
+    metadata,
+    _needed("trace_id", primary_key=True),
+    _needed("status"),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    _needed("run_id", primary_key=True),
+    _needed("trace_id", ForeignKey("processes.trace_id")),
+    _text("thread_id"),
+    _needed("status"),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    _text("error"),
+    Index(None, "trace_id", "started_at"),
+    Index(None, "thread_id", "status"),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    _needed("attempt_id", unique=True),
+    _needed("step_id"),
+    _needed("trace_id", ForeignKey("processes.trace_id")),
+    _needed("run_id", ForeignKey("runs.run_id")),
+    _text("thread_id"),
+    _needed("task_id"),
+    _needed("checkpoint_ns"),
+    _needed("graph_ns"),
+    _text("from_checkpoint_id"),
+    _text("produced_checkpoint_id"),
+    Column("superstep", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    _needed("agent_id"),
+    _needed("status"),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    _text("error"),
+    Index(None, "trace_id", "seq"),
+    Index(None, "thread_id", "task_id"),
+    Index(None, "run_id", "graph_ns"),
+    Index(None, "thread_id", "produced_checkpoint_id"),
+    sqlite_autoincrement=True,
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    _needed("thread_id", primary_key=True),
+    _needed("checkpoint_ns", primary_key=True),
+    _needed("checkpoint_id", primary_key=True),
+    _text("parent_checkpoint_id"),
+    _text("source"),
+    Column("superstep", Integer),
+    _text("trace_id"),
+    _text("run_id"),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+participants = Table(
+    "participants",
+    metadata,
+    _needed("trace_id", ForeignKey("processes.trace_id"), primary_key=True),
+    _needed("agent_id", primary_key=True),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    _needed("id", unique=True),
+    _needed("trace_id", ForeignKey("processes.trace_id")),
+    _needed("name"),
+    Column("version", Integer, nullable=False),
+    _text("supersedes"),
+    _text("step_id"),
+    _needed("created_by"),
+    Column("created_at", UtcDateTime, nullable=False),
+    _needed("artifact_type"),
+    _needed("content_type"),
+    _needed("path"),
+    Column("size_bytes", sa.BigInteger, nullable=False),
+    _needed("checksum"),
+    _needed("status"),
+    _needed("retention"),
+    _needed("owner"),
+    _needed("visibility"),
+    Column("context", sa.JSON, nullable=False),
+    _text("model_name"),
+    _text("prompt_version"),
+    _text("thread_id"),
+    _text("checkpoint_ns"),
+    _text("task_id"),
+    _text("root_task_id"),
+    _text("from_checkpoint_id"),
+    _text("run_id"),
+    Column("deleted_at", UtcDateTime),
+    _text("deleted_by"),
+    UniqueConstraint("trace_id", "name", "version"),
+    UniqueConstraint("path"),
+    Index(None, "trace_id", "seq"),
+    Index(None, "thread_id", "seq"),
+    Index(None, "created_by", "seq"),
+    Index(None, "model_name", "prompt_version"),
+    sqlite_autoincrement=True,
+)
+
+artifact_inputs = Table(
+    "artifact_inputs",
+    metadata,
+    _needed("artifact_id", ForeignKey("artifacts.id"), primary_key=True),
+    _needed("input_artifact_id", primary_key=True),
+    Column("position", Integer, nullable=False),
+    Index(None, "input_artifact_id"),
+)
+
+artifact_uses = Table(
+    "artifact_uses",
+    metadata,
+    _needed("attempt_id", primary_key=True),
+    _needed("artifact_id", primary_key=True),
+    _needed("use", primary_key=True),
+    Column("position", Integer, nullable=False),
+    Index(None, "artifact_id"),
+)
+
+
+def open_database(url: str) -> sa.Engine:
+    """An engine whose tables exist. Raises InvalidArgument for another kind of database, Unavailable."""
+    parsed = _parse(url)
+    engine = sa.create_engine(
+        parsed,
+        connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+        hide_parameters=True,  # values are users' data and belong in no log
+    )
+    sa.event.listen(engine, "connect", _prepare_connection)
+    sa.event.listen(engine, "begin", _begin)
+    with write(engine) as connection:
+        metadata.create_all(connection)
+    return engine
+
+
+def _parse(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise InvalidArgument("database_url: not a database URL; write sqlite:///path/to/storage.db") from None
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        raise InvalidArgument(
+            f"database_url: {parsed.render_as_string()!r} is no SQLite file; write sqlite:///path/to/storage.db",
+        )
+    return parsed
+
+
+def _prepare_connection(connection: DBAPIConnection, _: Any) -> None:
+    connection.isolation_level = None  # type: ignore[attr-defined]  # transactions begin in _begin, not in the driver
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.cursor().execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("mindgraph_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def read(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that sees one state of the database."""
+    with _translated(), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def write(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """The transaction of the one writer: committed at the end, rolled back by an exception."""
+    with _translated(), engine.connect() as connection:
+        writing = connection.execution_options(mindgraph_writes=True)
+        with writing.begin():
+            yield writing
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The database's errors in our own words; a constraint that fails is our bug and stays as it is."""
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        reason = str(error.orig)
+        if "full" in reason:
+            raise ResourceExhausted(f"the database has no room left: {reason}") from error
+        if "readonly" in reason or "no such" in reason:
+            raise FailedPrecondition(f"the database cannot be used: {reason}") from error
+        raise Unavailable(f"the database cannot be reached: {reason}") from error
+    except sa.exc.DatabaseError as error:
+        if isinstance(error, sa.exc.IntegrityError):
+            raise
+        raise FailedPrecondition(f"the database cannot be used: {error.orig}") from error
