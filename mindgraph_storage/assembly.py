@@ -27,7 +27,7 @@ def open_storage(
 ) -> StorageClient:
     """Opens the storage, with nothing to set up: everything lives under ``data_dir`` (``.data``).
 
-    ``database_url`` is ``sqlite:///path``, ``artifacts_url`` ``file:///path``; each argument left out is taken
+    ``database_url`` is ``sqlite:///path``, ``artifacts_url`` is ``file:///path``. What is left out is taken
     from its ``MINDGRAPH_…`` variable. With ``agent_id`` the client acts as that agent, without one as the
     operator. Two processes may open the same storage.
 

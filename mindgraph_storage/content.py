@@ -21,7 +21,10 @@ from mindgraph_storage.errors import InvalidArgument
 __all__ = ["Content", "decode", "encode", "extension_of"]
 
 CHUNK_BYTES = 1 << 20
-_STORABLE = "text, bytes, JSON values (dict, list, str, int, float, bool, None), pydantic models, a pathlib.Path to a file or an open binary file"
+_STORABLE = (
+    "text, bytes, JSON values (dict, list, str, int, float, bool, None), pydantic models, "
+    "a pathlib.Path to a file or an open binary file"
+)
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 _TYPES = mimetypes.MimeTypes(())  # the standard library's own table: the same on every machine
 for _content_type, _extension in (
@@ -153,20 +156,26 @@ def _as_text(data: bytes, content_type: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise InvalidArgument(f"artifact: its bytes ({content_type}) are not UTF-8 text, load it with as_=bytes: {error}") from None
+        raise InvalidArgument(
+            f"artifact: its bytes ({content_type}) are not UTF-8 text, load it with as_=bytes: {error}"
+        ) from None
 
 
 def _as_type(data: bytes, as_: Any) -> Any:
     try:
         adapter = TypeAdapter(as_)
     except Exception as error:  # pydantic raises several kinds for a type it knows no schema of
-        raise InvalidArgument(f"as_: cannot load as {as_!r}; it can be bytes, str or a type pydantic reads from JSON") from error
+        raise InvalidArgument(
+            f"as_: cannot load as {as_!r}; it can be bytes, str or a type pydantic reads from JSON"
+        ) from error
     try:
         return adapter.validate_json(data)
     except ValidationError as error:
         flaw = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, flaw["loc"]))
-        raise InvalidArgument(f"artifact: not a {getattr(as_, '__name__', as_)}: {where}: {flaw['msg']}") from None
+        raise InvalidArgument(
+            f"artifact: not a {getattr(as_, '__name__', as_)}: {where}: {flaw['msg']}"
+        ) from None
 
 
 def _parsed(data: bytes, what: str, why: str) -> Any:

@@ -39,7 +39,10 @@ _RESERVED = frozenset('/\\:*?"<>|')
 def _printable(value: str) -> str:
     """A one-line text in Unicode's NFC form, so that one id never has two spellings."""
     value = unicodedata.normalize("NFC", value)
-    if any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in value) or value != value.strip():
+    if (
+        any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in value)
+        or value != value.strip()
+    ):
         raise ValueError("must be one line of printable characters with no space at either end")
     return value
 
@@ -207,4 +210,3 @@ def new_artifact_id(key: str | None = None) -> str:
 
 
 _NAMESPACE = uuid.UUID("6f1d8a52-95e1-5d0c-9f0b-3f1f6b6f7c11")
-

@@ -198,7 +198,7 @@ class GetLineage(Request[LineageOutput]):
 
 
 class StartRun(Request[Done]):
-    """Opens a run, and its process where there is none; earlier runs of the thread that never ended are lost."""
+    """Opens a run, and its process where there is none; runs of its thread that never ended are lost."""
 
     action = "start_run"
     output = Done
@@ -209,12 +209,15 @@ class StartRun(Request[Done]):
 
 
 class FinishRun(Request[Done]):
+    """``began_from`` tells the checkpoint that tasks (by id) began from, where it was not told before."""
+
     action = "finish_run"
     output = Done
 
     run_id: str
     status: ProcessStatus
     error: str | None = None
+    began_from: dict[str, str] = {}
 
 
 class StartStep(Request[Done]):
@@ -249,7 +252,10 @@ class FinishStep(Request[Done]):
 
 
 class LinkCheckpoint(Request[Done]):
-    """Records a checkpoint, its parent, and that it holds the writes of the attempts that led to it."""
+    """Records a checkpoint, its parent, and that it holds the writes of the attempts that led to it.
+
+    ``began_from`` as in ``FinishRun``.
+    """
 
     action = "link_checkpoint"
     output = Done
@@ -260,8 +266,9 @@ class LinkCheckpoint(Request[Done]):
     parent_checkpoint_id: str | None = None
     source: str | None = None
     superstep: int | None = None
-    trace_id: TraceId | None = None
+    trace_id: TraceId
     run_id: str | None = None
+    began_from: dict[str, str] = {}
 
 
 class GetProcess(Request[ProcessOutput]):
@@ -354,7 +361,9 @@ def validated(kind: type[ModelT], values: Any) -> ModelT:
         return kind.model_validate(values)
     except ValidationError as error:
         flaws = error.errors(include_url=False, include_context=False)
-        raise InvalidArgument("; ".join(map(_flaw, flaws)), fields=[_field(f["loc"]) for f in flaws]) from None
+        raise InvalidArgument(
+            "; ".join(map(_flaw, flaws)), fields=[_field(f["loc"]) for f in flaws]
+        ) from None
 
 
 def _field(loc: tuple[int | str, ...]) -> str:
@@ -379,7 +388,9 @@ def decode_command(message: bytes) -> Command:
     if event.get_type() != COMMAND:
         raise InvalidArgument(f"type: must be {COMMAND!r}, got {event.get_type()!r}")
     attributes = event.get_attributes()
-    named = {k: attributes[k] for k in ("id", "source", "subject", "traceparent") if attributes.get(k) is not None}
+    named = {
+        k: attributes[k] for k in ("id", "source", "subject", "traceparent") if attributes.get(k) is not None
+    }
     return validated(Command, {**named, "data": event.get_data()})
 
 
@@ -424,13 +435,15 @@ def _answering(source: str, command: Command | None) -> dict[str, Any]:
 
 def _encode(kind: str, attributes: dict[str, Any], data: BaseModel | dict[str, Any]) -> bytes:
     body = data.model_dump(mode="json", exclude_none=True) if isinstance(data, BaseModel) else data
-    return _FORMAT.write(CloudEvent({**attributes, "type": kind, "datacontenttype": "application/json"}, body))
+    return _FORMAT.write(
+        CloudEvent({**attributes, "type": kind, "datacontenttype": "application/json"}, body)
+    )
 
 
 def _decode(message: bytes) -> CloudEvent:
     try:
         event = _FORMAT.read(CloudEvent, message)
-    except Exception as error:  # noqa: BLE001 - the SDK raises what json, dateutil and its own checks raise
+    except Exception as error:
         raise InvalidArgument(f"not a CloudEvents 1.0 JSON document: {error}") from error
     if not isinstance(event, CloudEvent) or event.get_specversion() != "1.0":
         raise InvalidArgument("specversion: must be '1.0'")

@@ -26,7 +26,6 @@ ProcessStatus = Literal["running", "interrupted", "completed", "failed", "lost"]
 StepStatus = Literal["running", "interrupted", "completed", "failed", "lost", "pending_storage"]
 
 
-
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 

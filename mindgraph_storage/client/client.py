@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
-from functools import wraps
+from inspect import signature
 from types import TracebackType
 from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
 
@@ -76,12 +76,12 @@ def _awaited(
 ) -> Callable[Concatenate[StorageClient, ParamT], Coroutine[Any, Any, ResultT]]:
     """The twin of a method that is awaited: the same call on a worker thread, in the same context."""
 
-    @wraps(method)
-    async def twin(self: StorageClient, *args: ParamT.args, **kwargs: ParamT.kwargs) -> ResultT:
+    async def twin(self: StorageClient, /, *args: ParamT.args, **kwargs: ParamT.kwargs) -> ResultT:
         return await asyncio.to_thread(method, self, *args, **kwargs)
 
     twin.__name__, twin.__qualname__ = f"a{method.__name__}", f"StorageClient.a{method.__name__}"
     twin.__doc__ = f"``{method.__name__}``, to await."
+    twin.__signature__ = signature(method)  # type: ignore[attr-defined]
     return twin
 
 
@@ -93,8 +93,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     NotFound, PermissionDenied, Unavailable for a database or disk that cannot be reached, FailedPrecondition
     after ``close``. A method ``x`` has a twin ``ax`` to await.
 
-    Inside a node or tool of a graph, trace, step, thread, checkpoint and agent are found by themselves and the
-    client asks as that step's agent; ``as_agent`` gives a view that always asks as one agent.
+    Inside a node or tool of a graph, trace, step, thread, checkpoint and agent are found by themselves and
+    the client asks as that step's agent; ``as_agent`` gives a view that always asks as one agent.
     """
 
     def __init__(
@@ -138,8 +138,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
 
         ``content`` is text, bytes, a JSON value, a pydantic model, a ``pathlib.Path`` to a file or an open
         binary file (read in constant memory). When it returns, bytes and manifest survive power loss.
-        ``name`` is the artifact type unless given. ``context.input_artifacts`` is what the step loaded before,
-        unless given. The same ``artifact_id`` and content again is the same artifact, other content is
+        ``name`` is the artifact type unless given, ``context.input_artifacts`` what the step loaded before it
+        saved. The same ``artifact_id`` and content again is the same artifact, other content is
         AlreadyExists; inside a graph a step that runs again and saves the same gets the same artifact.
         ``trace_id`` must be given outside a graph (InvalidArgument).
         """
@@ -169,7 +169,9 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         )
         return self._register(described, self._uploads.stage(encoded.chunks), place)
 
-    def _register(self, described: RegisterArtifact, upload: StagedUpload, place: Place | None) -> ArtifactRef:
+    def _register(
+        self, described: RegisterArtifact, upload: StagedUpload, place: Place | None
+    ) -> ArtifactRef:
         uploaded: dict[str, Any] = {
             "upload_id": upload.upload_id,
             "size_bytes": upload.size_bytes,
@@ -179,7 +181,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
             uploaded["artifact_id"] = _artifact_id(place, described, upload.checksum)
         try:
             request = described.model_copy(update=uploaded)
-            output = self.request(request, from_within=described.trace_id)
+            outside = place is None or place.trace_id is None
+            output = self.request(request, from_within=described.trace_id if outside else None)
         except BaseException:
             self._uploads.discard(upload.upload_id)
             raise
@@ -249,7 +252,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         return self.request(validated(ListArtifacts, asked)).manifests
 
     def get_artifact_uri(self, artifact: Artifact, *, expires_in: int | None = None) -> str:
-        """A URI to read the bytes; ``expires_in`` seconds where the file system can sign (a local one cannot)."""
+        """A URI to read the bytes, good for ``expires_in`` seconds where the file system can sign it."""
         return self.request(
             validated(GetArtifactUri, {"artifact_id": _id(artifact), "expires_in": expires_in})
         ).uri
@@ -314,8 +317,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     ) -> OutputT:
         """Sends one request and returns its output; the methods above are made of it.
 
-        ``from_within`` is the process asked from where the code runs in no graph, ``agent_id`` asks for
-        another agent than the one found by itself.
+        ``from_within`` is the process to ask from and ``agent_id`` the agent to ask for, where they are other
+        than those found by themselves.
         """
         if self._owner._closed:
             raise FailedPrecondition("the storage is closed")
@@ -329,7 +332,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
                 params=request.model_dump(mode="json", exclude_unset=True),
                 context=CommandContext(
                     requester_id=agent_id or self._asker(place),
-                    requester_trace_id=place.trace_id if place else from_within,
+                    requester_trace_id=from_within or (place.trace_id if place else None),
                 ),
             ),
         )
@@ -380,7 +383,11 @@ def _id(artifact: Artifact) -> str:
 
 def _context(context: ArtifactContext | Mapping[str, Any] | None, place: Place | None) -> dict[str, Any]:
     """The context as given, with what the step loaded where its inputs were not given."""
-    given = context.model_dump(exclude_unset=True) if isinstance(context, ArtifactContext) else dict(context or {})
+    given = (
+        context.model_dump(exclude_unset=True)
+        if isinstance(context, ArtifactContext)
+        else dict(context or {})
+    )
     if unknown := sorted(set(given) - set(ArtifactContext.model_fields)):
         known = ", ".join(ArtifactContext.model_fields)
         raise InvalidArgument(f"context: unknown {', '.join(map(repr, unknown))}; it has {known}")

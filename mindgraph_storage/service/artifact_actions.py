@@ -11,7 +11,13 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from mindgraph_storage.content import extension_of
-from mindgraph_storage.errors import AlreadyExists, FailedPrecondition, NotFound, PermissionDenied, StorageError
+from mindgraph_storage.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+    StorageError,
+)
 from mindgraph_storage.manifest import ArtifactManifest, Lineage
 from mindgraph_storage.messages import (
     DeleteArtifact,
@@ -73,6 +79,7 @@ class ArtifactActions:
     def _commit(self, transaction: Transaction, request: RegisterArtifact, asker: Asker) -> RegisterOutput:
         connection = transaction.connection
         if (known := self._already(connection, request, asker)) is not None:
+            self._link_use(connection, request)  # by this attempt too: it runs again what another began
             return known
         _must_take_part(connection, request.trace_id, asker)
         now = datetime.now(UTC)
@@ -115,7 +122,11 @@ class ArtifactActions:
         _must_not_be_deleted(found)
         manifest = found.manifest
         return RegisterOutput(
-            artifact_id=manifest.id, registered=False, already_exists=True, uri=manifest.uri, manifest=manifest
+            artifact_id=manifest.id,
+            registered=False,
+            already_exists=True,
+            uri=manifest.uri,
+            manifest=manifest,
         )
 
     def _link_use(self, connection: sa.Connection, request: RegisterArtifact) -> None:
@@ -183,7 +194,9 @@ def _must_take_part(connection: sa.Connection, trace_id: str, asker: Asker) -> N
 def _must_not_be_deleted(found: Found) -> None:
     if found.deleted_at is not None:
         at = found.deleted_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-        raise NotFound(f"{found.manifest.id} was deleted by {found.deleted_by} at {at}", artifact_id=found.manifest.id)
+        raise NotFound(
+            f"{found.manifest.id} was deleted by {found.deleted_by} at {at}", artifact_id=found.manifest.id
+        )
 
 
 def _unknown(artifact_id: str) -> NotFound:

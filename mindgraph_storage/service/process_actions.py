@@ -88,9 +88,10 @@ class ProcessActions:
         return self._do(work)
 
     def link_checkpoint(self, request: LinkCheckpoint, asker: Asker) -> Done:
-        if request.trace_id is not None:
-            asker.must_act_in(request.trace_id, request.action)
-        return self._do(lambda transaction: process_state.link_checkpoint(transaction.connection, request, _now()))
+        asker.must_act_in(request.trace_id, request.action)
+        return self._do(
+            lambda transaction: process_state.link_checkpoint(transaction.connection, request, _now())
+        )
 
     def _do(self, work: Callable[[Transaction], None]) -> Done:
         self._writer.write(work)

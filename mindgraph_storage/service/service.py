@@ -60,7 +60,7 @@ class StorageService:
             output = self._handle(command)
         except StorageError as error:
             return encode_error(self._node, command, error, _milliseconds(started))
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever broke is an answer too
             action = command.data.action if command else None
             _log.exception("a command failed inside the service", extra={"action": action})
             told = Internal("something broke inside the storage; the service's log says what", action=action)

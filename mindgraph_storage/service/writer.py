@@ -79,7 +79,7 @@ class Writer:
     def _commit(self, group: list[_Write]) -> None:
         try:
             results = self._in_one_transaction(group)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised in the caller that waits for it
             if len(group) == 1:
                 group[0].future.set_exception(error)
                 return

@@ -61,7 +61,9 @@ def open_checkpointer(url: str | None = None, *, data_dir: str | Path | None = N
         raise Unavailable(f"the checkpoint database {str(path)!r} cannot be opened: {error}") from error
 
 
-def open_async_checkpointer(url: str | None = None, *, data_dir: str | Path | None = None) -> AsyncSqliteSaver:
+def open_async_checkpointer(
+    url: str | None = None, *, data_dir: str | Path | None = None
+) -> AsyncSqliteSaver:
     """The same for async graphs: LangGraph's ``AsyncSqliteSaver``. To be called where a loop runs."""
     return _OpenAsyncSqliteSaver(aiosqlite.connect(_sqlite_path(url, data_dir)))
 
@@ -82,7 +84,9 @@ def _database_of(url: str) -> Path:
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
-        raise InvalidArgument("checkpoint_url: not a database URL; write sqlite:///path/to/checkpoints.db") from None
+        raise InvalidArgument(
+            "checkpoint_url: not a database URL; write sqlite:///path/to/checkpoints.db"
+        ) from None
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         raise InvalidArgument(
             f"checkpoint_url: {parsed.render_as_string()!r} is no SQLite file; "

@@ -53,7 +53,9 @@ def chain_tip(connection: sa.Connection, trace_id: str, name: str) -> tuple[int,
     return version or 0, connection.scalar(newest.limit(1))
 
 
-def insert(connection: sa.Connection, request: RegisterArtifact, manifest: ArtifactManifest, path: str) -> None:
+def insert(
+    connection: sa.Connection, request: RegisterArtifact, manifest: ArtifactManifest, path: str
+) -> None:
     """The manifest's row, its inputs, and that its step saved it."""
     values = manifest.model_dump(exclude={"uri", "context"})
     where = request.where.model_dump(exclude={"attempt_id"})
@@ -95,9 +97,7 @@ def list_page(
 
 
 def _conditions(request: ListArtifacts) -> Iterable[sa.ColumnElement[bool]]:
-    for column in (
-        "trace_id artifact_type step_id name thread_id created_by status model_name prompt_version".split()
-    ):
+    for column in _EQUAL:
         if (value := getattr(request, column)) is not None:
             yield artifacts.c[column] == value
     if request.created_after is not None:
@@ -128,7 +128,9 @@ def _is_latest() -> sa.ColumnElement[bool]:
 def _visible_at(checkpoint_id: str, thread_id: str | None) -> sa.ColumnElement[bool]:
     """Saved by a completed root-level step whose writes that checkpoint or an ancestor of it holds."""
     root_level = checkpoints.c.checkpoint_ns == ""
-    start = sa.select(checkpoints.c.thread_id, checkpoints.c.checkpoint_id, checkpoints.c.parent_checkpoint_id)
+    start = sa.select(
+        checkpoints.c.thread_id, checkpoints.c.checkpoint_id, checkpoints.c.parent_checkpoint_id
+    )
     start = start.where(root_level, checkpoints.c.checkpoint_id == checkpoint_id)
     if thread_id is not None:
         start = start.where(checkpoints.c.thread_id == thread_id)
@@ -155,17 +157,25 @@ def neighbours(
 ) -> tuple[list[ArtifactManifest], list[tuple[str, str]]]:
     """All ancestors and descendants in the provenance graph that may be read, and the edges between them."""
     source, target = artifact_inputs.c.input_artifact_id, artifact_inputs.c.artifact_id
-    ids = {artifact_id, *_reach(connection, artifact_id, target, source), *_reach(connection, artifact_id, source, target)}
+    ids = {
+        artifact_id,
+        *_reach(connection, artifact_id, target, source),
+        *_reach(connection, artifact_id, source, target),
+    }
     query = sa.select(artifacts).where(artifacts.c.id.in_(ids), _NOT_DELETED, allowed)
     found = [_manifest(row, uri_of) for row in connection.execute(query.order_by(artifacts.c.seq))]
     known = {manifest.id for manifest in found}
     edges = connection.execute(
-        sa.select(source, target).where(source.in_(known), target.in_(known)).order_by(target, artifact_inputs.c.position)
+        sa.select(source, target)
+        .where(source.in_(known), target.in_(known))
+        .order_by(target, artifact_inputs.c.position)
     )
     return found, [(row[0], row[1]) for row in edges]
 
 
-def _reach(connection: sa.Connection, start: str, here: sa.Column[str], there: sa.Column[str]) -> Sequence[str]:
+def _reach(
+    connection: sa.Connection, start: str, here: sa.Column[str], there: sa.Column[str]
+) -> Sequence[str]:
     """Every id that can be reached from ``start`` by edges from ``here`` to ``there``."""
     reached = sa.select(there.label("id")).where(here == start).cte("reached", recursive=True)
     reached = reached.union(sa.select(there).where(here == reached.c.id))
@@ -191,4 +201,15 @@ def _manifest(row: sa.Row[Any], uri_of: UriOf) -> ArtifactManifest:
     return ArtifactManifest.model_construct(**values, uri=uri_of(row.path), context=context)
 
 
+_EQUAL = (
+    "trace_id",
+    "artifact_type",
+    "step_id",
+    "name",
+    "thread_id",
+    "created_by",
+    "status",
+    "model_name",
+    "prompt_version",
+)
 _COLUMNS = [name for name in ArtifactManifest.model_fields if name in artifacts.c and name != "context"]

@@ -108,8 +108,8 @@ class ArtifactFiles:
         if (found_size, found.checksum) != (size_bytes, checksum):
             self.discard(upload_id)
             raise InvalidArgument(
-                f"the upload has {found_size} bytes and {found.checksum}, its manifest says {size_bytes} bytes "
-                f"and {checksum}; the upload was discarded, upload it again",
+                f"the upload has {found_size} bytes and {found.checksum}, its manifest says {size_bytes} "
+                f"bytes and {checksum}; the upload was discarded, upload it again",
                 upload_id=upload_id,
             )
 
@@ -232,7 +232,9 @@ class _Verified(RawIOBase):
         self._digest.update(chunk)
         self._left -= len(chunk)
         if self._left < 0 or (not chunk and self._left > 0):
-            raise DataLoss(f"{self._uri} is {'longer' if self._left < 0 else 'shorter'} than it was", uri=self._uri)
+            raise DataLoss(
+                f"{self._uri} is {'longer' if self._left < 0 else 'shorter'} than it was", uri=self._uri
+            )
         found = f"sha256:{self._digest.hexdigest()}"
         if self._left == 0 and found != self._checksum:
             raise DataLoss(f"{self._uri} has changed: it is {found}, it was {self._checksum}", uri=self._uri)
@@ -264,6 +266,3 @@ def _translated(what: str) -> Iterator[None]:
         if error.errno in _NO_ROOM:
             raise ResourceExhausted(f"no room left for {what}: {reason}") from error
         raise Unavailable(f"{what} cannot be reached: {reason}") from error
-
-
-

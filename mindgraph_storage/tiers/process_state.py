@@ -5,7 +5,7 @@ Functions on an open connection; none commits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -51,9 +51,7 @@ def join_process(connection: sa.Connection, trace_id: str, agent_id: str | None,
         updated_at=now,
     )
     if agent_id is not None:
-        _insert_new(
-            connection, participants, ["trace_id", "agent_id"], trace_id=trace_id, agent_id=agent_id
-        )
+        _insert_new(connection, participants, ["trace_id", "agent_id"], trace_id=trace_id, agent_id=agent_id)
 
 
 def _insert_new(connection: sa.Connection, table: sa.Table, key: Sequence[str], **values: Any) -> None:
@@ -68,9 +66,7 @@ def start_run(connection: sa.Connection, request: StartRun, agent_id: str | None
     join_process(connection, request.trace_id, agent_id, now)
     if request.thread_id is not None:
         _lose_runs(connection, request.thread_id, request.run_id, now)
-    _insert_new(
-        connection, runs, ["run_id"], **request.model_dump(), status="running", started_at=now
-    )
+    _insert_new(connection, runs, ["run_id"], **request.model_dump(), status="running", started_at=now)
     _touch(connection, request.trace_id, "running", now)
 
 
@@ -93,6 +89,8 @@ def finish_run(connection: sa.Connection, request: FinishRun, trace_id: str, now
     connection.execute(running.values(status="lost", ended_at=now, error="its run ended before it"))
     this = runs.update().where(runs.c.run_id == request.run_id)
     connection.execute(this.values(status=request.status, error=request.error, ended_at=now))
+    thread_id = sa.select(runs.c.thread_id).where(runs.c.run_id == request.run_id)
+    _began_from(connection, connection.scalar(thread_id), request.began_from)
     _touch(connection, trace_id, request.status, now)
 
 
@@ -138,9 +136,10 @@ def link_checkpoint(connection: sa.Connection, request: LinkCheckpoint, now: dat
         connection,
         checkpoints,
         ["thread_id", "checkpoint_ns", "checkpoint_id"],
-        **request.model_dump(),
+        **request.model_dump(exclude={"began_from"}),
         created_at=now,
     )
+    _began_from(connection, request.thread_id, request.began_from)
     if request.source != "loop" or request.superstep is None:
         return
     of_this_run = (steps.c.run_id == request.run_id) & (steps.c.superstep <= request.superstep)
@@ -160,6 +159,15 @@ def link_checkpoint(connection: sa.Connection, request: LinkCheckpoint, now: dat
         ~run_again,
     )
     connection.execute(produced_it.values(produced_checkpoint_id=request.checkpoint_id))
+
+
+def _began_from(connection: sa.Connection, thread_id: str | None, checkpoint_of: Mapping[str, str]) -> None:
+    """The checkpoint a task began from is the same for all its attempts, those that were lost too."""
+    for task_id, checkpoint_id in checkpoint_of.items():
+        untold = steps.update().where(
+            steps.c.thread_id == thread_id, steps.c.task_id == task_id, steps.c.from_checkpoint_id.is_(None)
+        )
+        connection.execute(untold.values(from_checkpoint_id=checkpoint_id))
 
 
 def find_process(

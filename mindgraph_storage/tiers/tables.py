@@ -219,7 +219,9 @@ def _parse(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
-        raise InvalidArgument("database_url: not a database URL; write sqlite:///path/to/storage.db") from None
+        raise InvalidArgument(
+            "database_url: not a database URL; write sqlite:///path/to/storage.db"
+        ) from None
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
         raise InvalidArgument(
             f"database_url: {parsed.render_as_string()!r} is no SQLite file; write sqlite:///path/to/storage.db",
@@ -228,7 +230,7 @@ def _parse(url: str) -> sa.URL:
 
 
 def _prepare_connection(connection: DBAPIConnection, _: Any) -> None:
-    connection.isolation_level = None  # type: ignore[attr-defined]  # transactions begin in _begin, not in the driver
+    connection.isolation_level = None  # transactions begin in _begin, not in the driver
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.cursor().execute(f"PRAGMA {pragma}")
 

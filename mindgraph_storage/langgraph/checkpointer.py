@@ -1,0 +1,128 @@
+"""A LangGraph checkpointer that tells the storage of each checkpoint, after it was persisted.
+
+The proxy is made for the class of the saver it stands before, so that only what that saver can do is there:
+LangGraph asks a saver's class what it overrides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointMetadata
+
+from mindgraph_storage.client import StorageClient
+from mindgraph_storage.langgraph.place import RECORDER, RUN_ID, thread_of, trace_of
+from mindgraph_storage.messages import LinkCheckpoint
+
+__all__ = ["recording"]
+
+
+class _Recording(BaseCheckpointSaver[Any]):
+    """Does what ``inner`` does; everything not written here is passed on."""
+
+    def __init__(self, inner: BaseCheckpointSaver[Any], storage: StorageClient) -> None:
+        self.inner, self.storage = inner, storage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["inner"], name)
+
+    @property
+    def serde(self) -> Any:  # type: ignore[override]  # an attribute there
+        return self.inner.serde
+
+    @property
+    def config_specs(self) -> Any:
+        return self.inner.config_specs
+
+    def with_allowlist(self, *args: Any, **kwargs: Any) -> Any:
+        inner = self.inner.with_allowlist(*args, **kwargs)
+        return self if inner is self.inner else recording(inner, self.storage)
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        persisted = self.inner.put(config, checkpoint, metadata, new_versions)
+        self._link(config, checkpoint, metadata)
+        return persisted
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        persisted = await self.inner.aput(config, checkpoint, metadata, new_versions)
+        await asyncio.to_thread(self._link, config, checkpoint, metadata)
+        return persisted
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        self.inner.put_writes(config, writes, task_id, task_path)
+        self._note(config, task_id)
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        await self.inner.aput_writes(config, writes, task_id, task_path)
+        self._note(config, task_id)
+
+    def _note(self, config: RunnableConfig, task_id: str) -> None:
+        configurable = config["configurable"]
+        if (recorder := configurable.get(RECORDER)) is not None:
+            recorder.began_from(task_id, configurable["checkpoint_id"])
+
+    def _link(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
+        configurable = config["configurable"]
+        recorder, trace_id = configurable.get(RECORDER), trace_of(configurable)
+        thread_id = thread_of(configurable)
+        if thread_id is None or trace_id is None:
+            return  # the inner saver would have refused it
+        request = LinkCheckpoint(
+            thread_id=thread_id,
+            checkpoint_ns=configurable.get("checkpoint_ns", ""),
+            checkpoint_id=checkpoint["id"],
+            parent_checkpoint_id=configurable.get("checkpoint_id"),
+            source=metadata.get("source"),
+            superstep=metadata.get("step"),
+            trace_id=trace_id,
+            run_id=configurable.get(RUN_ID),
+            began_from=recorder.take_began_from() if recorder else {},
+        )
+        self.storage.request(request, from_within=trace_id)
+
+
+def recording(inner: BaseCheckpointSaver[Any], storage: StorageClient) -> BaseCheckpointSaver[Any]:
+    """The saver, recording; its methods are those that the inner saver's class overrides."""
+    if isinstance(inner, _Recording):
+        return inner
+    passed_on = {
+        name: _passing_on(name, getattr(type(inner), name))
+        for name in dir(BaseCheckpointSaver)
+        if not name.startswith("_") and name not in vars(_Recording) and _overrides(type(inner), name)
+    }
+    kind = type(f"Recording{type(inner).__name__}", (_Recording,), passed_on)
+    saver: BaseCheckpointSaver[Any] = kind(inner, storage)
+    return saver
+
+
+def _overrides(kind: type, name: str) -> bool:
+    method = getattr(kind, name, None)
+    return callable(method) and method is not getattr(BaseCheckpointSaver, name)
+
+
+def _passing_on(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def passing_on(self: _Recording, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.inner, name)(*args, **kwargs)
+
+    return passing_on

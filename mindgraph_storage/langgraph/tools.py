@@ -1,0 +1,178 @@
+"""Tools for a model: save_artifact, load_artifact, list_artifacts.
+
+The model gives a name and content, or an id. Trace, step, thread, agent and tool call are found by the client
+and are absent from the schema, so a model cannot speak for another. What goes wrong is answered to the
+model as a message it can act on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Annotated, Any, ParamSpec
+
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langgraph.prebuilt import ToolRuntime
+from pydantic import Field
+
+from mindgraph_storage.client import StorageClient
+from mindgraph_storage.errors import DataLoss, Internal, StorageError
+from mindgraph_storage.langgraph.place import current_place, in_tool_call
+from mindgraph_storage.manifest import ArtifactManifest, ArtifactRef
+
+__all__ = ["artifact_tools"]
+
+_PREVIEW_CHARACTERS = 200
+_PAGE_CHARACTERS = 4000
+_MOST_PAGE_CHARACTERS = 20_000
+_TEXT_TYPES = "text/plain, text/markdown, text/html, text/csv or application/json"
+
+ParamT = ParamSpec("ParamT")
+Answer = tuple[str, Any]
+
+
+def artifact_tools(storage: StorageClient) -> list[BaseTool]:
+    """The three tools, to bind to a model and to run in a ``ToolNode``; each is ``content_and_artifact``.
+
+    The text for the model holds ids, a preview or a page; the artifact is the ref (``list_artifacts``: a list
+    of refs). Content beyond a page is read with ``offset``, never dumped into the conversation.
+    """
+    made = _Tools(storage)
+    return [_tool(made.save_artifact), _tool(made.load_artifact), _tool(made.list_artifacts)]
+
+
+class _Tools:
+    def __init__(self, storage: StorageClient) -> None:
+        self._storage = storage
+
+    def save_artifact(
+        self,
+        name: Annotated[
+            str, Field(description="Short name, e.g. 'draft'; saving it again makes version 2, 3, …")
+        ],
+        content: Annotated[str, Field(description="The whole text to keep.")],
+        artifact_type: Annotated[
+            str,
+            Field(
+                description="What it is: research_report, idea, critique, draft, edited_draft, final, log, …"
+            ),
+        ] = "intermediate",
+        content_type: Annotated[str, Field(description=f"MIME type: {_TEXT_TYPES}.")] = "text/plain",
+        runtime: ToolRuntime = None,  # type: ignore[assignment]  # filled by ToolNode, absent without one
+    ) -> Answer:
+        """Keep a text as an artifact that outlives this conversation. Answers with its id and version."""
+        ref = self._storage.save_artifact(
+            content, name=name, artifact_type=artifact_type, content_type=content_type
+        )
+        return f"Saved {_described(ref)}. Preview: {_cut(content, _PREVIEW_CHARACTERS)}", ref
+
+    def load_artifact(
+        self,
+        artifact_id: Annotated[str, Field(description="Id of the artifact, art_….")],
+        offset: Annotated[int, Field(ge=0, description="Character to start at.")] = 0,
+        limit: Annotated[
+            int, Field(ge=1, le=_MOST_PAGE_CHARACTERS, description="Most characters to return.")
+        ] = _PAGE_CHARACTERS,
+        runtime: ToolRuntime = None,  # type: ignore[assignment]
+    ) -> Answer:
+        """Read an artifact by its id, a page at a time."""
+        manifest = self._storage.get_artifact(artifact_id)
+        ref = manifest.ref()
+        text = _readable(self._storage.load_artifact(manifest))
+        if text is None:
+            return f"{_described(ref)} is no text and cannot be shown.", ref
+        page = text[offset : offset + limit]
+        left = max(len(text) - offset - len(page), 0)
+        more = f" {left} characters are left: go on with offset={offset + len(page)}." if left else ""
+        where = f"characters {offset} to {offset + len(page)} of {len(text)}"
+        return f"{_described(ref)}, {where}.{more}\n\n{page}", ref
+
+    def list_artifacts(
+        self,
+        name: Annotated[str | None, Field(description="Only this name.")] = None,
+        artifact_type: Annotated[str | None, Field(description="Only this type, e.g. draft.")] = None,
+        latest: Annotated[bool, Field(description="Only the newest version of each name.")] = True,
+        limit: Annotated[int, Field(ge=1, le=100, description="Most artifacts to return.")] = 20,
+        after: Annotated[str | None, Field(description="Id of the last artifact of the page before.")] = None,
+        runtime: ToolRuntime = None,  # type: ignore[assignment]
+    ) -> Answer:
+        """List the artifacts of this process that you may read, oldest first."""
+        found = self._storage.list_artifacts(
+            trace_id=place.trace_id if (place := current_place()) else None,
+            name=name,
+            artifact_type=artifact_type,
+            latest=latest,
+            limit=limit,
+            after=after,
+        )
+        lines = [f"- {_line(manifest)}" for manifest in found]
+        more = [f"There may be more: go on with after={found[-1].id}."] if len(found) == limit else []
+        return "\n".join([*lines, *more]) or "There are no such artifacts.", [m.ref() for m in found]
+
+
+def _tool(method: Callable[..., Answer]) -> BaseTool:
+    answering = _answering(method)
+    return StructuredTool.from_function(
+        answering,
+        _awaited(answering),
+        name=method.__name__,
+        response_format="content_and_artifact",
+        handle_tool_error=True,
+        handle_validation_error=_wrong_call,
+    )
+
+
+def _answering(method: Callable[ParamT, Answer]) -> Callable[ParamT, Answer]:
+    """Errors the model can act on become answers; what is wrong with the storage itself stays an error."""
+
+    @wraps(method)
+    def answering(*args: ParamT.args, **kwargs: ParamT.kwargs) -> Answer:
+        runtime: Any = kwargs.get("runtime")
+        try:
+            with in_tool_call(runtime.tool_call_id if runtime is not None else None):
+                return method(*args, **kwargs)
+        except (DataLoss, Internal):
+            raise
+        except StorageError as error:
+            if error.retryable:
+                raise
+            raise ToolException(f"{error.code}: {error}") from error
+
+    return answering
+
+
+def _awaited(method: Callable[ParamT, Answer]) -> Callable[ParamT, Coroutine[Any, Any, Answer]]:
+    @wraps(method)
+    async def awaited(*args: ParamT.args, **kwargs: ParamT.kwargs) -> Answer:
+        return await asyncio.to_thread(method, *args, **kwargs)
+
+    return awaited
+
+
+def _wrong_call(error: Any) -> str:
+    flaws = error.errors() if hasattr(error, "errors") else [{"loc": (), "msg": str(error)}]
+    told = "; ".join(f"{'.'.join(map(str, flaw['loc']))}: {flaw['msg']}" for flaw in flaws)
+    return f"INVALID_ARGUMENT: {told}"
+
+
+def _readable(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        return None
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _described(ref: ArtifactRef) -> str:
+    return (
+        f"{ref['artifact_id']} ({ref['name']} version {ref['version']}, {ref['artifact_type']}, "
+        f"{ref['content_type']}, {ref['size_bytes']} bytes)"
+    )
+
+
+def _line(manifest: ArtifactManifest) -> str:
+    return f"{_described(manifest.ref())} by {manifest.created_by} in step {manifest.step_id}"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"

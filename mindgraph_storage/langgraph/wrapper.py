@@ -1,0 +1,164 @@
+"""``with_storage``: a drop-in of a compiled graph that records what it does.
+
+Three hooks together, because none of them sees everything: a subclass of the graph's own class opens and
+closes the run, an inheritable callback handler (``recorder``) sees each step attempt, a proxy before the
+checkpointer (``checkpointer``) sees what was persisted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Self, TypeVar, cast
+
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.runnables import RunnableConfig
+from langgraph._internal._config import ensure_config  # the rules by which Pregel.stream finds its config
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.pregel import Pregel
+
+from mindgraph_storage.client import StorageClient
+from mindgraph_storage.errors import InvalidArgument
+from mindgraph_storage.langgraph.checkpointer import recording
+from mindgraph_storage.langgraph.place import RECORDER, RUN_ID, thread_of, trace_of
+from mindgraph_storage.langgraph.recorder import RunRecorder
+from mindgraph_storage.messages import StartRun, validated
+
+__all__ = ["with_storage"]
+
+_TASK_ID, _LENT_SAVER, _DURABILITY = "__pregel_task_id", "__pregel_checkpointer", "__pregel_durability"
+GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
+
+
+def with_storage(graph: GraphT, storage: StorageClient) -> GraphT:
+    """The same graph, recording its runs, step attempts and checkpoints in the storage.
+
+    A drop-in: every method and stream mode, sync and async; it can be a node of another graph. Its process is
+    ``configurable["trace_id"]``, else the thread's id, else a new one; its steps ask as
+    ``configurable["agent_id"]``, else ``agent.<node>``. ``durability`` is ``"sync"`` unless the caller says
+    otherwise, so that a run killed in a step resumes at that very step. Raises InvalidArgument for something
+    that is no compiled graph; errors of the storage end the run.
+    """
+    if not isinstance(graph, Pregel):
+        raise InvalidArgument(
+            f"graph: must be a compiled graph, got {type(graph).__name__}; call .compile() first"
+        )
+    if isinstance(graph, _RecordedGraph):
+        raise InvalidArgument("graph: records into a storage already")
+    kind = type(f"Recorded{type(graph).__name__}", (_RecordedGraph, type(graph)), {})
+    recorded: Any = object.__new__(kind)
+    recorded.__dict__.update(graph.__dict__, mindgraph_storage=storage)
+    if isinstance(graph.checkpointer, BaseCheckpointSaver):
+        recorded.checkpointer = recording(graph.checkpointer, storage)
+    return cast(GraphT, recorded)
+
+
+class _RecordedGraph:
+    """Mixed in before the graph's own class; ``invoke`` and the event streams go through these two."""
+
+    mindgraph_storage: StorageClient
+    checkpointer: Any
+    config: RunnableConfig | None
+
+    def copy(self, update: dict[str, Any] | None = None) -> Self:
+        """The inherited one runs ``__init__`` again, which knows nothing of the storage."""
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        copied.__dict__.update(update or {})
+        return copied
+
+    def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:
+        config, recorder = self._enter(config, options)
+        stream = super().stream(input, config, **options)  # type: ignore[misc]
+        if recorder is None:
+            yield from stream
+            return
+        recorder.start()
+        try:
+            yield from stream
+        except BaseException as error:
+            recorder.finish(error)
+            raise
+        recorder.finish(None)
+
+    async def astream(
+        self, input: Any, config: RunnableConfig | None = None, **options: Any
+    ) -> AsyncIterator[Any]:
+        config, recorder = self._enter(config, options)
+        stream = super().astream(input, config, **options)  # type: ignore[misc]
+        if recorder is not None:
+            await asyncio.to_thread(recorder.start)
+        try:
+            async for part in stream:
+                yield part
+        except BaseException as error:
+            await stream.aclose()  # a consumer that stops early must still end the graph's loop now
+            if recorder is not None:
+                recorder.finish(error)
+            raise
+        if recorder is not None:
+            await asyncio.to_thread(recorder.finish, None)
+
+    def _enter(
+        self, config: RunnableConfig | None, options: dict[str, Any]
+    ) -> tuple[RunnableConfig | None, RunRecorder | None]:
+        """The config to run with and the recorder of a new run; None where this run is part of one."""
+        effective = ensure_config(self.config, config)
+        configurable = effective["configurable"]
+        around = [r for r in _handlers(effective) if isinstance(r, RunRecorder)]
+        thread_id = thread_of(configurable)
+        if any(r.run_id == configurable.get(RUN_ID) and r.thread_id == thread_id for r in around):
+            return config, None
+        nested = _TASK_ID in configurable
+        recorder = RunRecorder(
+            self.mindgraph_storage,
+            configurable,
+            trace_id=_checked(trace_of(configurable) or str(uuid.uuid4())),
+            thread_id=thread_id,
+            base_ns=configurable.get("checkpoint_ns", "") if nested else "",
+            root=effective.get("run_id") or uuid.uuid4(),
+        )
+        for outer in around:
+            outer.leave_out(recorder.root)
+        if not nested:
+            self._prefer_sync(configurable, options)
+        return self._recorded_config(config, configurable, recorder), recorder
+
+    def _prefer_sync(self, configurable: Mapping[str, Any], options: dict[str, Any]) -> None:
+        """A step is the same after ``kill -9`` only where its checkpoint was persisted before it began."""
+        says = options.get("durability") or options.get("checkpoint_during") or configurable.get(_DURABILITY)
+        if not says and options.get("checkpoint_during") is None and self.checkpointer:
+            options["durability"] = "sync"
+
+    def _recorded_config(
+        self, config: RunnableConfig | None, configurable: Mapping[str, Any], recorder: RunRecorder
+    ) -> RunnableConfig:
+        added: dict[str, Any] = {"trace_id": recorder.trace_id, RUN_ID: recorder.run_id, RECORDER: recorder}
+        lent = configurable.get(_LENT_SAVER)
+        if _TASK_ID in configurable and isinstance(lent, BaseCheckpointSaver):
+            added[_LENT_SAVER] = recording(lent, self.mindgraph_storage)
+        given: RunnableConfig = {**config} if config else {}
+        given["callbacks"] = _with_handler(given.get("callbacks"), recorder)
+        given["run_id"] = recorder.root
+        given["configurable"] = {**given.get("configurable", {}), **added}
+        return given
+
+
+def _checked(trace_id: str) -> str:
+    return validated(StartRun, {"run_id": "-", "trace_id": trace_id}).trace_id
+
+
+def _handlers(config: RunnableConfig) -> list[Any]:
+    callbacks = config.get("callbacks")
+    if isinstance(callbacks, BaseCallbackManager):
+        return list(callbacks.inheritable_handlers)
+    return list(callbacks or [])
+
+
+def _with_handler(callbacks: Any, recorder: RunRecorder) -> Any:
+    if callbacks is None or isinstance(callbacks, list):
+        return [*(callbacks or []), recorder]
+    copied = callbacks.copy()
+    copied.add_handler(recorder, inherit=True)
+    return copied
