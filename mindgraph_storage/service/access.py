@@ -8,14 +8,33 @@ An operator may read all and is the only one to delete.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from mindgraph_storage.errors import PermissionDenied
 from mindgraph_storage.messages import CommandContext
-from mindgraph_storage.tiers.tables import artifacts, participants, processes
+from mindgraph_storage.tiers.tables import Condition, artifacts, participants, processes
 
 __all__ = ["Asker"]
+
+_IS_OPERATOR = sa.bindparam("asker_is_operator", type_=sa.Boolean)
+_AGENT_ID = sa.bindparam("asker_id", type_=sa.String)
+_FROM_WITHIN = sa.bindparam("asker_trace_id", type_=sa.String)
+
+
+def _takes_part(trace_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    recorded = sa.exists().where(participants.c.trace_id == trace_id, participants.c.agent_id == _AGENT_ID)
+    return sa.or_(trace_id == _FROM_WITHIN, recorded)
+
+
+_READABLE_ARTIFACT = sa.or_(
+    _IS_OPERATOR,
+    artifacts.c.visibility == "public",
+    artifacts.c.owner == _AGENT_ID,
+    (artifacts.c.visibility == "trace") & _takes_part(artifacts.c.trace_id),
+)
+_READABLE_PROCESS = sa.or_(_IS_OPERATOR, _takes_part(processes.c.trace_id))
 
 
 @dataclass(frozen=True)
@@ -30,25 +49,20 @@ class Asker:
     def of(cls, context: CommandContext, operators: frozenset[str]) -> Asker:
         return cls(context.requester_id, context.requester_trace_id, context.requester_id in operators)
 
-    def may_read_artifact(self) -> sa.ColumnElement[bool]:
-        """The SQL condition on a row of ``artifacts``."""
-        if self.is_operator:
-            return sa.true()
-        return sa.or_(
-            artifacts.c.visibility == "public",
-            artifacts.c.owner == self.agent_id,
-            (artifacts.c.visibility == "trace") & self._takes_part(artifacts.c.trace_id),
-        )
+    def may_read_artifact(self) -> Condition:
+        """On a row of ``artifacts``."""
+        return Condition(_READABLE_ARTIFACT, self._values())
 
-    def may_read_process(self) -> sa.ColumnElement[bool]:
-        """The SQL condition on a row of ``processes``."""
-        return sa.true() if self.is_operator else self._takes_part(processes.c.trace_id)
+    def may_read_process(self) -> Condition:
+        """On a row of ``processes``."""
+        return Condition(_READABLE_PROCESS, self._values())
 
-    def _takes_part(self, trace_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-        recorded = sa.exists().where(
-            participants.c.trace_id == trace_id, participants.c.agent_id == self.agent_id
-        )
-        return sa.or_(recorded, trace_id == self.trace_id) if self.trace_id is not None else recorded
+    def _values(self) -> dict[str, Any]:
+        return {
+            "asker_is_operator": self.is_operator,
+            "asker_id": self.agent_id,
+            "asker_trace_id": self.trace_id,
+        }
 
     def must_be_operator(self, action: str) -> None:
         """Raises PermissionDenied for everybody else."""

@@ -9,18 +9,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from mindgraph_storage.manifest import ArtifactContext, ArtifactManifest
 from mindgraph_storage.messages import ListArtifacts, RegisterArtifact
-from mindgraph_storage.tiers.tables import artifact_inputs, artifact_uses, artifacts, checkpoints, steps
+from mindgraph_storage.tiers.tables import (
+    Condition,
+    artifact_inputs,
+    artifact_uses,
+    artifacts,
+    checkpoints,
+    steps,
+)
 
 __all__ = ["Found", "chain_tip", "find", "insert", "list_page", "mark_deleted", "neighbours", "record_uses"]
 
 UriOf = Callable[[str], str]
 _NOT_DELETED = artifacts.c.deleted_at.is_(None)
+_INSERT, _INSERT_INPUTS = artifacts.insert(), artifact_inputs.insert()
+_INSERT_USES = artifact_uses.insert()
+_IN_CHAIN = (artifacts.c.trace_id == sa.bindparam("trace")) & (artifacts.c.name == sa.bindparam("called"))
+_NEWEST = (
+    sa.select(artifacts.c.id).where(_IN_CHAIN, _NOT_DELETED).order_by(artifacts.c.version.desc()).limit(1)
+)
+_CHAIN_TIP = sa.select(
+    sa.select(sa.func.max(artifacts.c.version)).where(_IN_CHAIN).scalar_subquery().label("version"),
+    _NEWEST.scalar_subquery().label("id"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,23 +52,23 @@ class Found:
     deleted_by: str | None
 
 
-def find(
-    connection: sa.Connection, artifact_id: str, uri_of: UriOf, allowed: sa.ColumnElement[bool]
-) -> Found | None:
+def find(connection: sa.Connection, artifact_id: str, uri_of: UriOf, allowed: Condition) -> Found | None:
     """The artifact of this id, deleted or not."""
-    query = sa.select(artifacts, allowed.label("allowed")).where(artifacts.c.id == artifact_id)
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_by_id(allowed.sql), {"wanted": artifact_id, **allowed.values}).one_or_none()
     if row is None:
         return None
     return Found(_manifest(row, uri_of), row.path, bool(row.allowed), row.deleted_at, row.deleted_by)
 
 
+@cache
+def _by_id(allowed: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return sa.select(artifacts, allowed.label("allowed")).where(artifacts.c.id == sa.bindparam("wanted"))
+
+
 def chain_tip(connection: sa.Connection, trace_id: str, name: str) -> tuple[int, str | None]:
     """The last version number given under this name (0: none) and the id of the last one not deleted."""
-    chain = (artifacts.c.trace_id == trace_id) & (artifacts.c.name == name)
-    version = connection.scalar(sa.select(sa.func.max(artifacts.c.version)).where(chain))
-    newest = sa.select(artifacts.c.id).where(chain, _NOT_DELETED).order_by(artifacts.c.version.desc())
-    return version or 0, connection.scalar(newest.limit(1))
+    row = connection.execute(_CHAIN_TIP, {"trace": trace_id, "called": name}).one()
+    return row.version or 0, row.id
 
 
 def insert(
@@ -61,7 +79,7 @@ def insert(
     where = request.where.model_dump(exclude={"attempt_id"})
     context = manifest.context
     connection.execute(
-        artifacts.insert(),
+        _INSERT,
         {
             **values,
             **where,
@@ -76,7 +94,7 @@ def insert(
         for position, used in enumerate(context.input_artifacts or [])
     ]
     if inputs:
-        connection.execute(artifact_inputs.insert(), inputs)
+        connection.execute(_INSERT_INPUTS, inputs)
 
 
 def mark_deleted(connection: sa.Connection, artifact_id: str, by: str, at: datetime) -> None:
@@ -86,14 +104,14 @@ def mark_deleted(connection: sa.Connection, artifact_id: str, by: str, at: datet
 
 
 def list_page(
-    connection: sa.Connection, request: ListArtifacts, uri_of: UriOf, allowed: sa.ColumnElement[bool]
+    connection: sa.Connection, request: ListArtifacts, uri_of: UriOf, allowed: Condition
 ) -> list[ArtifactManifest]:
     """One page of what fits the filters and may be read, oldest first."""
-    query = sa.select(artifacts).where(_NOT_DELETED, allowed, *_conditions(request))
+    query = sa.select(artifacts).where(_NOT_DELETED, allowed.sql, *_conditions(request))
     if request.latest:
         query = query.where(_is_latest())
     page = query.order_by(artifacts.c.seq).limit(request.limit)
-    return [_manifest(row, uri_of) for row in connection.execute(page)]
+    return [_manifest(row, uri_of) for row in connection.execute(page, dict(allowed.values))]
 
 
 def _conditions(request: ListArtifacts) -> Iterable[sa.ColumnElement[bool]]:
@@ -153,7 +171,7 @@ def _visible_at(checkpoint_id: str, thread_id: str | None) -> sa.ColumnElement[b
 
 
 def neighbours(
-    connection: sa.Connection, artifact_id: str, uri_of: UriOf, allowed: sa.ColumnElement[bool]
+    connection: sa.Connection, artifact_id: str, uri_of: UriOf, allowed: Condition
 ) -> tuple[list[ArtifactManifest], list[tuple[str, str]]]:
     """All ancestors and descendants in the provenance graph that may be read, and the edges between them."""
     source, target = artifact_inputs.c.input_artifact_id, artifact_inputs.c.artifact_id
@@ -162,8 +180,9 @@ def neighbours(
         *_reach(connection, artifact_id, target, source),
         *_reach(connection, artifact_id, source, target),
     }
-    query = sa.select(artifacts).where(artifacts.c.id.in_(ids), _NOT_DELETED, allowed)
-    found = [_manifest(row, uri_of) for row in connection.execute(query.order_by(artifacts.c.seq))]
+    query = sa.select(artifacts).where(artifacts.c.id.in_(ids), _NOT_DELETED, allowed.sql)
+    rows = connection.execute(query.order_by(artifacts.c.seq), dict(allowed.values))
+    found = [_manifest(row, uri_of) for row in rows]
     known = {manifest.id for manifest in found}
     edges = connection.execute(
         sa.select(source, target)
@@ -192,7 +211,7 @@ def record_uses(connection: sa.Connection, attempt_id: str, use: str, artifact_i
         if used not in known
     ]
     if rows:
-        connection.execute(artifact_uses.insert(), rows)
+        connection.execute(_INSERT_USES, rows)
 
 
 def _manifest(row: sa.Row[Any], uri_of: UriOf) -> ArtifactManifest:

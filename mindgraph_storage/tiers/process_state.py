@@ -5,8 +5,9 @@ Functions on an open connection; none commits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,7 +22,16 @@ from mindgraph_storage.messages import (
     StartStep,
 )
 from mindgraph_storage.process import Process, Run, Step
-from mindgraph_storage.tiers.tables import artifact_uses, checkpoints, participants, processes, runs, steps
+from mindgraph_storage.tiers.tables import (
+    Condition,
+    artifact_uses,
+    checkpoints,
+    insert_new,
+    participants,
+    processes,
+    runs,
+    steps,
+)
 
 __all__ = [
     "find_process",
@@ -38,27 +48,63 @@ __all__ = [
     "trace_of_attempt",
 ]
 
+_THIS = sa.bindparam("this", type_=sa.String)
+_NEW_PROCESS, _NEW_PARTICIPANT = insert_new(processes), insert_new(participants)
+_NEW_RUN, _NEW_STEP, _NEW_CHECKPOINT = insert_new(runs), insert_new(steps), insert_new(checkpoints)
+_TOUCH = processes.update().where(processes.c.trace_id == _THIS)
+_END_RUN = runs.update().where(runs.c.run_id == _THIS)
+_THREAD = sa.select(runs.c.thread_id).where(runs.c.run_id == _THIS)
+_TRACE_OF_RUN = sa.select(runs.c.trace_id).where(runs.c.run_id == _THIS)
+_END_STEP = steps.update().where(steps.c.attempt_id == _THIS)
+_TRACE_OF_ATTEMPT = sa.select(steps.c.trace_id).where(steps.c.attempt_id == _THIS)
+_LOSE_STEPS = steps.update().where(steps.c.run_id == _THIS, steps.c.status == "running")
+_LEFT_RUNNING = sa.select(runs.c.run_id).where(
+    runs.c.thread_id == sa.bindparam("thread"),
+    runs.c.status == "running",
+    runs.c.run_id != sa.bindparam("but"),
+)
+
+_TASK = ("trace_id", "thread_id", "task_id")
+_ATTEMPTS = sa.select(sa.func.count()).select_from(steps)
+_ATTEMPTS = _ATTEMPTS.where(
+    *(steps.c[name].is_not_distinct_from(sa.bindparam(f"its_{name}")) for name in _TASK)
+)
+
+_BEGAN_FROM = steps.update().where(
+    steps.c.thread_id == sa.bindparam("its_thread"),
+    steps.c.task_id == sa.bindparam("its_task"),
+    steps.c.from_checkpoint_id.is_(None),
+)
+
+_later = steps.alias("later")
+_RUN_AGAIN = sa.exists().where(
+    _later.c.thread_id == steps.c.thread_id,
+    _later.c.task_id == steps.c.task_id,
+    _later.c.attempt > steps.c.attempt,
+)
+_OF_THIS_RUN = (steps.c.run_id == sa.bindparam("its_run_id")) & (
+    steps.c.superstep <= sa.bindparam("its_superstep")
+)
+_PRODUCED = (
+    steps.update()
+    .where(
+        steps.c.thread_id == sa.bindparam("its_thread_id"),
+        steps.c.graph_ns == sa.bindparam("its_checkpoint_ns"),
+        steps.c.status == "completed",
+        steps.c.produced_checkpoint_id.is_(None),
+        _OF_THIS_RUN | (steps.c.from_checkpoint_id == sa.bindparam("its_parent_checkpoint_id")),
+        ~_RUN_AGAIN,
+    )
+    .values(produced_checkpoint_id=sa.bindparam("its_checkpoint_id"))
+)
+
 
 def join_process(connection: sa.Connection, trace_id: str, agent_id: str | None, now: datetime) -> None:
     """The process is there, and the agent takes part in it."""
-    _insert_new(
-        connection,
-        processes,
-        ["trace_id"],
-        trace_id=trace_id,
-        status="completed",
-        created_at=now,
-        updated_at=now,
-    )
+    process = {"trace_id": trace_id, "status": "completed", "created_at": now, "updated_at": now}
+    connection.execute(_NEW_PROCESS, process)
     if agent_id is not None:
-        _insert_new(connection, participants, ["trace_id", "agent_id"], trace_id=trace_id, agent_id=agent_id)
-
-
-def _insert_new(connection: sa.Connection, table: sa.Table, key: Sequence[str], **values: Any) -> None:
-    """The row, unless its key is there; the one writer makes looking first safe."""
-    there = sa.select(sa.literal(1)).where(*(table.c[name] == values[name] for name in key))
-    if connection.scalar(there) is None:
-        connection.execute(table.insert(), values)
+        connection.execute(_NEW_PARTICIPANT, {"trace_id": trace_id, "agent_id": agent_id})
 
 
 def start_run(connection: sa.Connection, request: StartRun, agent_id: str | None, now: datetime) -> None:
@@ -66,15 +112,12 @@ def start_run(connection: sa.Connection, request: StartRun, agent_id: str | None
     join_process(connection, request.trace_id, agent_id, now)
     if request.thread_id is not None:
         _lose_runs(connection, request.thread_id, request.run_id, now)
-    _insert_new(connection, runs, ["run_id"], **request.model_dump(), status="running", started_at=now)
+    connection.execute(_NEW_RUN, {**request.model_dump(), "status": "running", "started_at": now})
     _touch(connection, request.trace_id, "running", now)
 
 
 def _lose_runs(connection: sa.Connection, thread_id: str, but: str, now: datetime) -> None:
-    lost = sa.select(runs.c.run_id).where(
-        runs.c.thread_id == thread_id, runs.c.status == "running", runs.c.run_id != but
-    )
-    left = connection.scalars(lost).all()
+    left = connection.scalars(_LEFT_RUNNING, {"thread": thread_id, "but": but}).all()
     if not left:
         return
     ended = {"status": "lost", "ended_at": now, "error": "its process ended without finishing it"}
@@ -85,45 +128,30 @@ def _lose_runs(connection: sa.Connection, thread_id: str, but: str, now: datetim
 
 def finish_run(connection: sa.Connection, request: FinishRun, trace_id: str, now: datetime) -> None:
     """Closes the run; attempts of it that never ended are lost."""
-    running = steps.update().where(steps.c.run_id == request.run_id, steps.c.status == "running")
-    connection.execute(running.values(status="lost", ended_at=now, error="its run ended before it"))
-    this = runs.update().where(runs.c.run_id == request.run_id)
-    connection.execute(this.values(status=request.status, error=request.error, ended_at=now))
-    thread_id = sa.select(runs.c.thread_id).where(runs.c.run_id == request.run_id)
-    _began_from(connection, connection.scalar(thread_id), request.began_from)
+    ended = {"this": request.run_id, "ended_at": now}
+    connection.execute(_LOSE_STEPS, {**ended, "status": "lost", "error": "its run ended before it"})
+    connection.execute(_END_RUN, {**ended, "status": request.status, "error": request.error})
+    _began_from(connection, connection.scalar(_THREAD, {"this": request.run_id}), request.began_from)
     _touch(connection, trace_id, request.status, now)
 
 
 def _touch(connection: sa.Connection, trace_id: str, status: str, now: datetime) -> None:
-    this = processes.update().where(processes.c.trace_id == trace_id)
-    connection.execute(this.values(status=status, updated_at=now))
+    connection.execute(_TOUCH, {"this": trace_id, "status": status, "updated_at": now})
 
 
 def start_step(connection: sa.Connection, request: StartStep, now: datetime) -> None:
     """Opens the attempt and counts it within its task; its agent takes part in the process from now on."""
     join_process(connection, request.trace_id, request.agent_id, now)
-    same_task = (
-        steps.c.trace_id == request.trace_id,
-        steps.c.thread_id.is_not_distinct_from(request.thread_id),
-        steps.c.task_id == request.task_id,
-        steps.c.attempt_id != request.attempt_id,
-    )
-    earlier = connection.scalar(sa.select(sa.func.count()).select_from(steps).where(*same_task))
-    _insert_new(
-        connection,
-        steps,
-        ["attempt_id"],
-        **request.model_dump(),
-        attempt=(earlier or 0) + 1,
-        status="running",
-        started_at=now,
-    )
+    values = request.model_dump()
+    earlier = connection.scalar(_ATTEMPTS, {f"its_{name}": values[name] for name in _TASK}) or 0
+    started = {"attempt": earlier + 1, "status": "running", "started_at": now}
+    connection.execute(_NEW_STEP, {**values, **started})
 
 
 def finish_step(connection: sa.Connection, request: FinishStep, now: datetime) -> None:
     """Closes the attempt."""
-    this = steps.update().where(steps.c.attempt_id == request.attempt_id)
-    connection.execute(this.values(status=request.status, error=request.error, ended_at=now))
+    ended = {"status": request.status, "error": request.error, "ended_at": now}
+    connection.execute(_END_STEP, {"this": request.attempt_id, **ended})
 
 
 def link_checkpoint(connection: sa.Connection, request: LinkCheckpoint, now: datetime) -> None:
@@ -132,69 +160,47 @@ def link_checkpoint(connection: sa.Connection, request: LinkCheckpoint, now: dat
     Those are the attempts of this run in this namespace up to its superstep (``durability="exit"`` folds
     many into one), and those of an earlier run that began from its parent.
     """
-    _insert_new(
-        connection,
-        checkpoints,
-        ["thread_id", "checkpoint_ns", "checkpoint_id"],
-        **request.model_dump(exclude={"began_from"}),
-        created_at=now,
-    )
+    checkpoint = request.model_dump(exclude={"began_from"})
+    connection.execute(_NEW_CHECKPOINT, {**checkpoint, "created_at": now})
     _began_from(connection, request.thread_id, request.began_from)
-    if request.source != "loop" or request.superstep is None:
-        return
-    of_this_run = (steps.c.run_id == request.run_id) & (steps.c.superstep <= request.superstep)
-    of_its_parent = steps.c.from_checkpoint_id == request.parent_checkpoint_id
-    later = steps.alias("later")
-    run_again = sa.exists().where(
-        later.c.thread_id == steps.c.thread_id,
-        later.c.task_id == steps.c.task_id,
-        later.c.attempt > steps.c.attempt,
-    )
-    produced_it = steps.update().where(
-        steps.c.thread_id == request.thread_id,
-        steps.c.graph_ns == request.checkpoint_ns,
-        steps.c.status == "completed",
-        steps.c.produced_checkpoint_id.is_(None),
-        of_this_run | of_its_parent,
-        ~run_again,
-    )
-    connection.execute(produced_it.values(produced_checkpoint_id=request.checkpoint_id))
+    if request.source == "loop" and request.superstep is not None:
+        connection.execute(_PRODUCED, {f"its_{name}": value for name, value in checkpoint.items()})
 
 
 def _began_from(connection: sa.Connection, thread_id: str | None, checkpoint_of: Mapping[str, str]) -> None:
     """The checkpoint a task began from is the same for all its attempts, those that were lost too."""
     for task_id, checkpoint_id in checkpoint_of.items():
-        untold = steps.update().where(
-            steps.c.thread_id == thread_id, steps.c.task_id == task_id, steps.c.from_checkpoint_id.is_(None)
-        )
-        connection.execute(untold.values(from_checkpoint_id=checkpoint_id))
+        told = {"its_thread": thread_id, "its_task": task_id, "from_checkpoint_id": checkpoint_id}
+        connection.execute(_BEGAN_FROM, told)
 
 
-def find_process(
-    connection: sa.Connection, trace_id: str, allowed: sa.ColumnElement[bool]
-) -> tuple[Process, bool] | None:
+def find_process(connection: sa.Connection, trace_id: str, allowed: Condition) -> tuple[Process, bool] | None:
     """The process, and whether the requester may read it."""
-    query = sa.select(processes, allowed.label("allowed")).where(processes.c.trace_id == trace_id)
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_by_trace(allowed.sql), {"wanted": trace_id, **allowed.values}).one_or_none()
     return (Process.model_validate(dict(row._mapping)), bool(row.allowed)) if row else None
+
+
+@cache
+def _by_trace(allowed: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return sa.select(processes, allowed.label("allowed")).where(
+        processes.c.trace_id == sa.bindparam("wanted")
+    )
 
 
 def find_run(connection: sa.Connection, run_id: str) -> str | None:
     """The trace_id of a run."""
-    return connection.scalar(sa.select(runs.c.trace_id).where(runs.c.run_id == run_id))
+    return connection.scalar(_TRACE_OF_RUN, {"this": run_id})
 
 
 def trace_of_attempt(connection: sa.Connection, attempt_id: str) -> str | None:
     """The trace_id of a step attempt."""
-    return connection.scalar(sa.select(steps.c.trace_id).where(steps.c.attempt_id == attempt_id))
+    return connection.scalar(_TRACE_OF_ATTEMPT, {"this": attempt_id})
 
 
-def list_processes(
-    connection: sa.Connection, request: ListProcesses, allowed: sa.ColumnElement[bool]
-) -> list[Process]:
+def list_processes(connection: sa.Connection, request: ListProcesses, allowed: Condition) -> list[Process]:
     """One page, newest first."""
     order = sa.tuple_(processes.c.created_at, processes.c.trace_id)
-    query = sa.select(processes).where(allowed)
+    query = sa.select(processes).where(allowed.sql)
     if request.status is not None:
         query = query.where(processes.c.status == request.status)
     if request.thread_id is not None:
@@ -204,7 +210,8 @@ def list_processes(
         last = sa.select(processes.c.created_at).where(processes.c.trace_id == request.after)
         query = query.where(order < sa.tuple_(last.scalar_subquery(), request.after))
     page = query.order_by(processes.c.created_at.desc(), processes.c.trace_id.desc()).limit(request.limit)
-    return [Process.model_validate(dict(row._mapping)) for row in connection.execute(page)]
+    rows = connection.execute(page, dict(allowed.values))
+    return [Process.model_validate(dict(row._mapping)) for row in rows]
 
 
 def list_runs(connection: sa.Connection, trace_id: str) -> list[Run]:
