@@ -15,7 +15,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointMetadata
 
 from mindgraph_storage.client import StorageClient
-from mindgraph_storage.langgraph.place import RECORDER, RUN_ID, thread_of, trace_of
+from mindgraph_storage.langgraph.place import recorders_of, thread_of, trace_of
+from mindgraph_storage.langgraph.recorder import RunRecorder
 from mindgraph_storage.messages import LinkCheckpoint
 
 __all__ = ["recording"]
@@ -77,14 +78,13 @@ class _Recording(BaseCheckpointSaver[Any]):
         self._note(config, task_id)
 
     def _note(self, config: RunnableConfig, task_id: str) -> None:
-        configurable = config["configurable"]
-        if (recorder := configurable.get(RECORDER)) is not None:
-            recorder.began_from(task_id, configurable["checkpoint_id"])
+        if (recorder := _recorder(config)) is not None:
+            recorder.began_from(task_id, config["configurable"]["checkpoint_id"])
 
     def _link(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
         configurable = config["configurable"]
-        recorder, trace_id = configurable.get(RECORDER), trace_of(configurable)
-        thread_id = thread_of(configurable)
+        recorder, thread_id = _recorder(config), thread_of(configurable)
+        trace_id = recorder.trace_id if recorder else trace_of(configurable)
         if thread_id is None or trace_id is None:
             return  # the inner saver would have refused it
         request = LinkCheckpoint(
@@ -95,10 +95,18 @@ class _Recording(BaseCheckpointSaver[Any]):
             source=metadata.get("source"),
             superstep=metadata.get("step"),
             trace_id=trace_id,
-            run_id=configurable.get(RUN_ID),
+            run_id=recorder.run_id if recorder else None,
             began_from=recorder.take_began_from() if recorder else {},
         )
         self.storage.request(request, from_within=trace_id)
+
+
+def _recorder(config: RunnableConfig) -> RunRecorder | None:
+    """The run this checkpoint belongs to; a child graph on a thread of its own is none of its caller's."""
+    thread_id = thread_of(config["configurable"])
+    around = (recorder for recorder in reversed(recorders_of(config)) if recorder.thread_id == thread_id)
+    found = next(around, None)
+    return found if isinstance(found, RunRecorder) else None
 
 
 def recording(inner: BaseCheckpointSaver[Any], storage: StorageClient) -> BaseCheckpointSaver[Any]:

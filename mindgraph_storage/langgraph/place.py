@@ -7,37 +7,72 @@ Relies on the keys of ``configurable`` as LangGraph 1.2 fills them: the last seg
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.process import Loads, Place
 
 __all__ = [
-    "RECORDER",
-    "RUN_ID",
+    "Attempt",
+    "Recorder",
     "agent_of",
     "current_place",
     "in_tool_call",
+    "recorders_of",
     "split_namespace",
     "thread_of",
     "trace_of",
 ]
 
-RUN_ID = "mindgraph_run_id"
-"""Key of ``configurable`` that a recorded run puts there; it lands in its checkpoints' metadata."""
-RECORDER = "__mindgraph_recorder"
-"""Key of ``configurable`` for the run's recorder; the underscores keep it out of the metadata."""
 _MOST_ATTEMPTS = 1024
 
 _tool_call_id: ContextVar[str | None] = ContextVar("mindgraph_tool_call_id", default=None)
 _unrecorded: OrderedDict[tuple[Any, ...], Loads] = OrderedDict()
 _lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A step attempt under way in a recorded run."""
+
+    attempt_id: str
+    task_id: str
+    root_task_id: str
+    agent_id: str
+    loads: Loads = field(default_factory=Loads)
+
+
+class Recorder(ABC):
+    """A recorded run, as code inside it finds it: among the callbacks of its config.
+
+    The callbacks are the one part of a config that reaches every node, task, tool and saver of a run and
+    shows up in no stream and no checkpoint.
+    """
+
+    trace_id: str
+    run_id: str
+    thread_id: str | None
+
+    @abstractmethod
+    def attempt_of(self, task_id: str) -> Attempt | None:
+        """The attempt under way of this task."""
+
+
+def recorders_of(config: RunnableConfig | None) -> list[Recorder]:
+    """The recorded runs around this config, the innermost last."""
+    callbacks = config.get("callbacks") if config else None
+    handlers = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks or []
+    return [handler for handler in handlers if isinstance(handler, Recorder)]
 
 
 def current_place() -> Place | None:
@@ -48,18 +83,20 @@ def current_place() -> Place | None:
     graph_ns, node, task_id = split_namespace(namespace)
     if not task_id:
         return None
-    attempt = recorder.attempt_of(task_id) if (recorder := configurable.get(RECORDER)) else None
+    around = recorders_of(config)
+    found = ((recorder, recorder.attempt_of(task_id)) for recorder in reversed(around))
+    recorder, attempt = next((pair for pair in found if pair[1]), (around[-1] if around else None, None))
     return Place(
         step_id=node,
-        agent_id=agent_of(configurable, node),
+        agent_id=attempt.agent_id if attempt else agent_of(configurable, node),
         task_id=task_id,
         root_task_id=attempt.root_task_id if attempt else split_namespace(namespace.split("|")[0])[2],
         checkpoint_ns=namespace,
-        trace_id=trace_of(configurable),
+        trace_id=recorder.trace_id if recorder else trace_of(configurable),
         thread_id=thread_of(configurable),
         from_checkpoint_id=configurable.get("checkpoint_map", {}).get(graph_ns),
         tool_call_id=_tool_call_id.get(),
-        run_id=configurable.get(RUN_ID) if attempt else None,
+        run_id=recorder.run_id if recorder and attempt else None,
         attempt_id=attempt.attempt_id if attempt else None,
         loads=attempt.loads if attempt else _loads_of(configurable),
     )

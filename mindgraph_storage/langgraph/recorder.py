@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -17,24 +17,13 @@ from langgraph.callbacks import GraphCallbackHandler, GraphInterruptEvent
 from langgraph.errors import GraphBubbleUp, ParentCommand
 
 from mindgraph_storage.client import StorageClient
-from mindgraph_storage.langgraph.place import agent_of, split_namespace
+from mindgraph_storage.langgraph.place import Attempt, Recorder, agent_of, split_namespace
 from mindgraph_storage.messages import FinishRun, FinishStep, Request, StartRun, StartStep
-from mindgraph_storage.process import Loads, ProcessStatus, StepStatus
+from mindgraph_storage.process import ProcessStatus, StepStatus
 
-__all__ = ["Attempt", "RunRecorder", "told"]
+__all__ = ["RunRecorder"]
 
 _MOST_ERROR_CHARACTERS = 2000
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A step attempt under way."""
-
-    attempt_id: str
-    task_id: str
-    root_task_id: str
-    agent_id: str
-    loads: Loads = field(default_factory=Loads)
 
 
 @dataclass(frozen=True)
@@ -46,7 +35,7 @@ class _Enclosing:
     graph_ns: str
 
 
-class RunRecorder(GraphCallbackHandler):
+class RunRecorder(GraphCallbackHandler, Recorder):
     """The handler of one invocation; nested graphs, tasks and tools inherit it."""
 
     run_inline = True  # before the node runs, in the order things happen
@@ -86,7 +75,7 @@ class RunRecorder(GraphCallbackHandler):
             status = "completed" if isinstance(error, ParentCommand) else "interrupted"
         elif error is not None:
             status = "failed"
-        why = told(error) if status == "failed" else None
+        why = _told(error) if status == "failed" else None
         self.send(FinishRun(run_id=self.run_id, status=status, error=why, began_from=self.take_began_from()))
 
     def leave_out(self, root: UUID) -> None:
@@ -103,7 +92,6 @@ class RunRecorder(GraphCallbackHandler):
     # ---------------------------------------------------------------- its steps
 
     def attempt_of(self, task_id: str) -> Attempt | None:
-        """The attempt under way of this task."""
         return next((a for a in self._attempts.copy().values() if a.task_id == task_id), None)
 
     def began_from(self, task_id: str, checkpoint_id: str) -> None:
@@ -186,7 +174,7 @@ class RunRecorder(GraphCallbackHandler):
         elif isinstance(error, GraphBubbleUp):
             self._end(run_id, "interrupted")
         else:
-            self._end(run_id, "failed", told(error))
+            self._end(run_id, "failed", _told(error))
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         self._enclosing.pop(run_id, None)
@@ -217,6 +205,6 @@ def _is_task(metadata: Mapping[str, Any], name: Any) -> bool:
     return path[0] == "__pregel_push" and path[-1] is True and name == metadata["langgraph_node"]
 
 
-def told(error: BaseException | None) -> str | None:
+def _told(error: BaseException | None) -> str | None:
     """An exception as a row keeps it: its repr, cut."""
     return None if error is None else repr(error)[:_MOST_ERROR_CHARACTERS]

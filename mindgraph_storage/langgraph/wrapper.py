@@ -12,7 +12,6 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Self, TypeVar, cast
 
-from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._config import ensure_config  # the rules by which Pregel.stream finds its config
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -21,7 +20,7 @@ from langgraph.pregel import Pregel
 from mindgraph_storage.client import StorageClient
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.langgraph.checkpointer import recording
-from mindgraph_storage.langgraph.place import RECORDER, RUN_ID, thread_of, trace_of
+from mindgraph_storage.langgraph.place import recorders_of, thread_of
 from mindgraph_storage.langgraph.recorder import RunRecorder
 from mindgraph_storage.messages import StartRun, validated
 
@@ -49,9 +48,7 @@ def with_storage(graph: GraphT, storage: StorageClient) -> GraphT:
     kind = type(f"Recorded{type(graph).__name__}", (_RecordedGraph, type(graph)), {})
     recorded: Any = object.__new__(kind)
     recorded.__dict__.update(graph.__dict__, mindgraph_storage=storage)
-    if isinstance(graph.checkpointer, BaseCheckpointSaver):
-        recorded.checkpointer = recording(graph.checkpointer, storage)
-    return cast(GraphT, recorded)
+    return cast(GraphT, recorded.copy())
 
 
 class _RecordedGraph:
@@ -66,6 +63,8 @@ class _RecordedGraph:
         copied = object.__new__(type(self))
         copied.__dict__.update(self.__dict__)
         copied.__dict__.update(update or {})
+        if isinstance(copied.checkpointer, BaseCheckpointSaver):
+            copied.checkpointer = recording(copied.checkpointer, self.mindgraph_storage)
         return copied
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:
@@ -106,15 +105,16 @@ class _RecordedGraph:
         """The config to run with and the recorder of a new run; None where this run is part of one."""
         effective = ensure_config(self.config, config)
         configurable = effective["configurable"]
-        around = [r for r in _handlers(effective) if isinstance(r, RunRecorder)]
+        around = [r for r in recorders_of(effective) if isinstance(r, RunRecorder)]
         thread_id = thread_of(configurable)
-        if any(r.run_id == configurable.get(RUN_ID) and r.thread_id == thread_id for r in around):
+        if any(outer.thread_id == thread_id for outer in around):
             return config, None
+        outer_trace = around[-1].trace_id if around else None
         nested = _TASK_ID in configurable
         recorder = RunRecorder(
             self.mindgraph_storage,
             configurable,
-            trace_id=_checked(trace_of(configurable) or str(uuid.uuid4())),
+            trace_id=_checked(configurable.get("trace_id") or outer_trace or thread_id or str(uuid.uuid4())),
             thread_id=thread_id,
             base_ns=configurable.get("checkpoint_ns", "") if nested else "",
             root=effective.get("run_id") or uuid.uuid4(),
@@ -134,26 +134,18 @@ class _RecordedGraph:
     def _recorded_config(
         self, config: RunnableConfig | None, configurable: Mapping[str, Any], recorder: RunRecorder
     ) -> RunnableConfig:
-        added: dict[str, Any] = {"trace_id": recorder.trace_id, RUN_ID: recorder.run_id, RECORDER: recorder}
-        lent = configurable.get(_LENT_SAVER)
-        if _TASK_ID in configurable and isinstance(lent, BaseCheckpointSaver):
-            added[_LENT_SAVER] = recording(lent, self.mindgraph_storage)
         given: RunnableConfig = {**config} if config else {}
         given["callbacks"] = _with_handler(given.get("callbacks"), recorder)
         given["run_id"] = recorder.root
-        given["configurable"] = {**given.get("configurable", {}), **added}
+        lent = configurable.get(_LENT_SAVER)
+        if _TASK_ID in configurable and isinstance(lent, BaseCheckpointSaver):
+            seen = {_LENT_SAVER: recording(lent, self.mindgraph_storage)}
+            given["configurable"] = {**given.get("configurable", {}), **seen}
         return given
 
 
-def _checked(trace_id: str) -> str:
-    return validated(StartRun, {"run_id": "-", "trace_id": trace_id}).trace_id
-
-
-def _handlers(config: RunnableConfig) -> list[Any]:
-    callbacks = config.get("callbacks")
-    if isinstance(callbacks, BaseCallbackManager):
-        return list(callbacks.inheritable_handlers)
-    return list(callbacks or [])
+def _checked(trace_id: Any) -> str:
+    return validated(StartRun, {"run_id": "-", "trace_id": str(trace_id)}).trace_id
 
 
 def _with_handler(callbacks: Any, recorder: RunRecorder) -> Any:
