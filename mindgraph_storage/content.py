@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, JsonValue, PydanticUserError, TypeAdapter, ValidationError
 
 from mindgraph_storage.errors import InvalidArgument
+from mindgraph_storage.manifest import finite
 
 __all__ = ["Content", "decode", "encode", "extension_of"]
 
@@ -52,13 +53,15 @@ def encode(value: Any, content_type: str | None = None) -> Content:
     Text is stored as UTF-8, JSON indented so that a person can read it. Raises InvalidArgument for a value
     that cannot be stored, a missing file, and text that is said to be JSON and is not.
     """
+    if content_type is not None and not isinstance(content_type, str):
+        raise InvalidArgument(f"content_type: must be text such as 'text/markdown', got {content_type!r:.80}")
     match value:
         case str():
             return _text(value, content_type or "text/plain")
         case bytes() | bytearray() | memoryview():
             return Content([bytes(value)], content_type or "application/octet-stream")
         case BaseModel():
-            return _json(value.model_dump(mode="json"), content_type)
+            return _json(_dumped(value), content_type)
         case Path():
             return Content(_file_chunks(value), content_type or _guess(value))
         case None | bool() | int() | float() | dict() | list() | tuple():
@@ -83,12 +86,20 @@ def _json(value: Any, content_type: str | None) -> Content:
     try:
         _JSON.validate_python(value)
     except ValidationError:
-        value = _checked_json(_lists(value))
+        value = _checked_json(value)
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
     except ValueError as error:
         raise InvalidArgument(f"content: JSON cannot hold it: {error}") from None
     return _text(text + "\n", content_type or "application/json")
+
+
+def _dumped(value: BaseModel) -> Any:
+    try:
+        finite(value.model_dump())  # as JSON pydantic would write null for NaN, without a word
+        return value.model_dump(mode="json")
+    except (ValueError, TypeError) as error:
+        raise InvalidArgument(f"content: JSON cannot hold this {_kind(value)}: {error}") from None
 
 
 def _lists(value: Any) -> Any:
@@ -100,7 +111,9 @@ def _lists(value: Any) -> Any:
 
 def _checked_json(value: Any) -> JsonValue:
     try:
-        return _JSON.validate_python(value)
+        return _JSON.validate_python(_lists(value))
+    except RecursionError:
+        raise InvalidArgument("content: it is nested too deep for JSON, or holds itself") from None
     except ValidationError as error:
         flaw = error.errors(include_url=False)[0]
         steps = flaw["loc"][1::2]  # JsonValue's locations alternate the kind of container and the key in it
@@ -124,15 +137,23 @@ def _file_chunks(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
             yield from _stream_chunks(file)
-    except OSError as error:
-        raise InvalidArgument(f"content: cannot read the file {str(path)!r}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: no path can hold a NUL
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidArgument(f"content: cannot read the file {str(path)!r}: {reason}") from error
 
 
 def _stream_chunks(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(CHUNK_BYTES):
+    while chunk := _read(file):
         if not isinstance(chunk, bytes):
             raise InvalidArgument("content: the file is open in text mode; open it in binary mode")
         yield chunk
+
+
+def _read(file: BinaryIO) -> bytes:
+    try:
+        return file.read(CHUNK_BYTES)
+    except ValueError as error:  # closed, or open for writing only
+        raise InvalidArgument(f"content: cannot read the file: {error}") from error
 
 
 def decode(data: bytes, content_type: str, as_: Any = None) -> Any:
@@ -163,13 +184,11 @@ def _as_text(data: bytes, content_type: str) -> str:
 
 def _as_type(data: bytes, as_: Any) -> Any:
     try:
-        adapter = TypeAdapter(as_)
-    except Exception as error:  # pydantic raises several kinds for a type it knows no schema of
+        return TypeAdapter(as_).validate_json(data)
+    except PydanticUserError as error:
         raise InvalidArgument(
             f"as_: cannot load as {as_!r}; it can be bytes, str or a type pydantic reads from JSON"
         ) from error
-    try:
-        return adapter.validate_json(data)
     except ValidationError as error:
         flaw = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, flaw["loc"]))
@@ -180,9 +199,13 @@ def _as_type(data: bytes, as_: Any) -> Any:
 
 def _parsed(data: bytes, what: str, why: str) -> Any:
     try:
-        return json.loads(data)
-    except ValueError as error:
+        return json.loads(data, parse_constant=_no_json)
+    except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"{what}: not JSON ({error}), but {why}") from None
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"JSON has no {constant}")
 
 
 def _is_json(content_type: str) -> bool:

@@ -5,12 +5,13 @@ Relies on pydantic for validation; knows nothing of where or how artifacts are s
 
 from __future__ import annotations
 
+import math
 import unicodedata
 import uuid
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from typing_extensions import TypedDict
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "StepId",
     "TraceId",
     "Visibility",
+    "finite",
     "new_artifact_id",
 ]
 
@@ -44,6 +46,18 @@ def _printable(value: str) -> str:
         or value != value.strip()
     ):
         raise ValueError("must be one line of printable characters with no space at either end")
+    return value
+
+
+def finite(value: Any) -> Any:
+    """The value; raises ValueError where it holds a number JSON has not (RFC 8259: no NaN, no infinity)."""
+    held = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple, set)) else ()
+    )
+    for item in held:
+        finite(item)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"JSON has no {value}")
     return value
 
 
@@ -111,6 +125,8 @@ class ModelParams(_Record):
     """Parameters of a model call; keys beyond these two are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
+
+    __pydantic_extra__: dict[str, Annotated[JsonValue, AfterValidator(finite)]]
 
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, ge=1)

@@ -6,6 +6,7 @@ CloudEvents SDK writes and reads the envelope, pydantic the ``data`` in it. No m
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, TypeVar
@@ -153,13 +154,13 @@ class ListArtifacts(Request[ManifestsOutput]):
     action = "list_artifacts"
     output = ManifestsOutput
 
-    trace_id: str | None = None
-    artifact_type: str | None = None
-    step_id: str | None = None
-    name: str | None = None
+    trace_id: TraceId | None = None
+    artifact_type: ArtifactName | None = None
+    step_id: StepId | None = None
+    name: ArtifactName | None = None
     thread_id: str | None = None
     checkpoint_id: str | None = None
-    created_by: str | None = None
+    created_by: AgentId | None = None
     status: Status | None = None
     model_name: str | None = None
     prompt_version: str | None = None
@@ -275,7 +276,7 @@ class GetProcess(Request[ProcessOutput]):
     action = "get_process"
     output = ProcessOutput
 
-    trace_id: str
+    trace_id: TraceId
 
 
 class ListProcesses(Request[ProcessesOutput]):
@@ -287,7 +288,7 @@ class ListProcesses(Request[ProcessesOutput]):
     status: ProcessStatus | None = None
     thread_id: str | None = None
     limit: int = Field(100, ge=1, le=_MOST_AT_ONCE)
-    after: str | None = None
+    after: TraceId | None = None
 
 
 class ListRuns(Request[RunsOutput]):
@@ -296,7 +297,7 @@ class ListRuns(Request[RunsOutput]):
     action = "list_runs"
     output = RunsOutput
 
-    trace_id: str
+    trace_id: TraceId
 
 
 class ListSteps(Request[StepsOutput]):
@@ -305,9 +306,9 @@ class ListSteps(Request[StepsOutput]):
     action = "list_steps"
     output = StepsOutput
 
-    trace_id: str
+    trace_id: TraceId
     run_id: str | None = None
-    step_id: str | None = None
+    step_id: StepId | None = None
 
 
 # ---------------------------------------------------------------- the envelope
@@ -317,7 +318,7 @@ class CommandContext(_Message):
     """Who asks, and the process they take part in while they ask."""
 
     requester_id: AgentId
-    requester_trace_id: str | None = None
+    requester_trace_id: TraceId | None = None
 
 
 class CommandData(_Message):
@@ -443,6 +444,8 @@ def _encode(kind: str, attributes: dict[str, Any], data: BaseModel | dict[str, A
 def _decode(message: bytes) -> CloudEvent:
     try:
         event = _FORMAT.read(CloudEvent, message)
+        if b"\\ud" in message.lower():  # JSON can escape half a character, which no database stores
+            json.dumps(event.get_data(), ensure_ascii=False).encode()
     except Exception as error:
         raise InvalidArgument(f"not a CloudEvents 1.0 JSON document: {error}") from error
     if not isinstance(event, CloudEvent) or event.get_specversion() != "1.0":

@@ -155,7 +155,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
             RegisterArtifact,
             {
                 **_NOT_UPLOADED,
-                "artifact_id": artifact_id or _NO_ID,
+                "artifact_id": _NO_ID if artifact_id is None else artifact_id,
                 "trace_id": trace_id,
                 "name": artifact_type if name is None else name,
                 "step_id": step_id or (place.step_id if place else None),
@@ -167,18 +167,19 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
                 "where": _where(place),
             },
         )
-        return self._register(described, self._uploads.stage(encoded.chunks), place)
+        upload = self._uploads.stage(encoded.chunks)
+        new_id = _artifact_id(place, described, upload.checksum) if artifact_id is None else artifact_id
+        return self._register(described, upload, new_id, place)
 
     def _register(
-        self, described: RegisterArtifact, upload: StagedUpload, place: Place | None
+        self, described: RegisterArtifact, upload: StagedUpload, artifact_id: str, place: Place | None
     ) -> ArtifactRef:
-        uploaded: dict[str, Any] = {
+        uploaded = {
+            "artifact_id": artifact_id,
             "upload_id": upload.upload_id,
             "size_bytes": upload.size_bytes,
             "checksum": upload.checksum,
         }
-        if described.artifact_id == _NO_ID:
-            uploaded["artifact_id"] = _artifact_id(place, described, upload.checksum)
         try:
             request = described.model_copy(update=uploaded)
             outside = place is None or place.trace_id is None
@@ -383,16 +384,18 @@ def _id(artifact: Artifact) -> str:
 
 def _context(context: ArtifactContext | Mapping[str, Any] | None, place: Place | None) -> dict[str, Any]:
     """The context as given, with what the step loaded where its inputs were not given."""
-    given = (
-        context.model_dump(exclude_unset=True)
-        if isinstance(context, ArtifactContext)
-        else dict(context or {})
-    )
+    if isinstance(context, ArtifactContext):
+        context = context.model_dump(exclude_unset=True)
+    if context is not None and not isinstance(context, Mapping):
+        raise InvalidArgument(f"context: must be an ArtifactContext or a dict, got {context!r:.80}")
+    given = dict(context or {})
     if unknown := sorted(set(given) - set(ArtifactContext.model_fields)):
         known = ", ".join(ArtifactContext.model_fields)
         raise InvalidArgument(f"context: unknown {', '.join(map(repr, unknown))}; it has {known}")
     inputs = given.get("input_artifacts")
     loaded = place.loads.artifact_ids if place else []
+    if inputs is not None and not isinstance(inputs, (list, tuple)):
+        raise InvalidArgument(f"context.input_artifacts: must be a list of artifacts, got {inputs!r:.80}")
     return {**given, "input_artifacts": list(loaded) if inputs is None else [_id(used) for used in inputs]}
 
 

@@ -206,5 +206,7 @@ def _is_task(metadata: Mapping[str, Any], name: Any) -> bool:
 
 
 def _told(error: BaseException | None) -> str | None:
-    """An exception as a row keeps it: its repr, cut."""
-    return None if error is None else repr(error)[:_MOST_ERROR_CHARACTERS]
+    """An exception as a row keeps it: its repr, cut, in characters that every database takes."""
+    if error is None:
+        return None
+    return repr(error)[:_MOST_ERROR_CHARACTERS].encode(errors="replace").decode().replace("\0", "?")
