@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 import weakref
 from pathlib import Path
+from typing import Literal
+
+import sqlalchemy as sa
 
 from mindgraph_storage.client.client import OPERATOR, StorageClient
 from mindgraph_storage.client.transport import InProcess
@@ -17,6 +20,8 @@ from mindgraph_storage.tiers.tables import open_database
 
 __all__ = ["open_storage"]
 
+_CARRY_UP_TO = 64 << 10  # bytes; above that a sync of its own costs less than writing the content twice
+
 
 def open_storage(
     data_dir: str | Path | None = None,
@@ -24,22 +29,30 @@ def open_storage(
     database_url: str | None = None,
     artifacts_url: str | None = None,
     agent_id: str | None = None,
+    durability: Literal["full", "relaxed"] | None = None,
 ) -> StorageClient:
     """Opens the storage, with nothing to set up: everything lives under ``data_dir`` (``.data``).
 
     ``database_url`` is ``sqlite:///path``, ``artifacts_url`` is ``file:///path``. What is left out is taken
     from its ``MINDGRAPH_…`` variable. With ``agent_id`` the client acts as that agent, without one as the
-    operator. Two processes may open the same storage.
+    operator. With ``durability="full"``, the default, what was saved survives the loss of power;
+    ``"relaxed"`` is faster and survives the death of the process. Two processes may open the same storage.
 
     Raises InvalidArgument for a URL or id that cannot be, FailedPrecondition where files could not be placed
     atomically, Unavailable where folder or database cannot be opened.
     """
     settings = read_settings(
-        data_dir=data_dir, database_url=database_url, artifacts_url=artifacts_url, agent_id=agent_id
+        data_dir=data_dir,
+        database_url=database_url,
+        artifacts_url=artifacts_url,
+        agent_id=agent_id,
+        durability=durability,
     )
+    sync = settings.durability == "full"
     folder = settings.data_dir.absolute()
-    files = ArtifactFiles(root=_artifacts_root(settings, folder), temp=folder / "temp")
-    engine = open_database(settings.database_url or f"sqlite:///{folder / 'storage.db'}")
+    files = ArtifactFiles(_artifacts_root(settings, folder), folder, sync=sync, carry_up_to=_CARRY_UP_TO)
+    own_database = sa.URL.create("sqlite", database=str(folder / "storage.db"))
+    engine = open_database(settings.database_url or own_database, sync=sync)
     service = StorageService(engine, files, operators=[OPERATOR])
     transport = InProcess(service.answer, service.close)
     client = StorageClient(transport, files, agent_id=settings.agent_id, place=_current_place)

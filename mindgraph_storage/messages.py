@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import datetime
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
@@ -36,6 +36,8 @@ from mindgraph_storage.process import Process, ProcessStatus, Run, Step, StepSta
 COMMAND, RESULT, ERROR = "ai.team.command", "ai.team.result", "ai.team.error"
 _FORMAT = JSONFormat()
 _MOST_AT_ONCE = 1000
+
+Superstep = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
 
 class _Message(BaseModel):
@@ -108,6 +110,26 @@ class LineageOutput(_Message):
     lineage: Lineage
 
 
+class Finding(_Message):
+    """One thing that upkeep found or did: a path below the storage's folders, and why."""
+
+    path: str
+    artifact_id: ArtifactId | None = None
+    reason: str
+
+
+class Report(_Message):
+    """What upkeep found or did, file by file; ``checked`` counts the artifacts it looked at."""
+
+    findings: list[Finding]
+    checked: int
+    dry_run: bool
+
+
+class ReportOutput(_Message):
+    report: Report
+
+
 class Where(_Message):
     """The place in a graph that an artifact was saved from."""
 
@@ -121,7 +143,11 @@ class Where(_Message):
 
 
 class RegisterArtifact(Request[RegisterOutput]):
-    """Commits the manifest of a finished upload; the service gives version, owner, time and place."""
+    """Commits the manifest of a finished upload; the service gives version, owner, time and place.
+
+    With ``unless_unchanged`` content that is the latest version's already makes no new version: the answer is
+    that version, as one that already exists.
+    """
 
     action = "register_artifact"
     output = RegisterOutput
@@ -133,12 +159,13 @@ class RegisterArtifact(Request[RegisterOutput]):
     step_id: StepId | None = None
     artifact_type: ArtifactName
     content_type: ContentType
-    size_bytes: int = Field(ge=0)
+    size_bytes: int = Field(ge=0, lt=2**63)
     checksum: Checksum
     retention: Retention = "infinite"
     visibility: Visibility = "trace"
     context: ArtifactContext = ArtifactContext()
     where: Where = Where()
+    unless_unchanged: bool = False
 
 
 class GetArtifact(Request[ManifestOutput]):
@@ -198,6 +225,33 @@ class GetLineage(Request[LineageOutput]):
     artifact_id: ArtifactId
 
 
+class Recover(Request[ReportOutput]):
+    """Operator only: what is done at every start."""
+
+    action = "recover"
+    output = ReportOutput
+
+    dry_run: bool = False
+
+
+class Verify(Request[ReportOutput]):
+    """Operator only: reads every file."""
+
+    action = "verify"
+    output = ReportOutput
+
+    dry_run: bool = False
+
+
+class Collect(Request[ReportOutput]):
+    """Operator only: retention, bytes of deleted artifacts, orphans."""
+
+    action = "collect"
+    output = ReportOutput
+
+    dry_run: bool = False
+
+
 class StartRun(Request[Done]):
     """Opens a run, and its process where there is none; runs of its thread that never ended are lost."""
 
@@ -235,7 +289,7 @@ class StartStep(Request[Done]):
     task_id: str
     checkpoint_ns: str
     graph_ns: str
-    superstep: int
+    superstep: Superstep
     from_checkpoint_id: str | None = None
     agent_id: AgentId
 
@@ -266,7 +320,7 @@ class LinkCheckpoint(Request[Done]):
     checkpoint_id: str
     parent_checkpoint_id: str | None = None
     source: str | None = None
-    superstep: int | None = None
+    superstep: Superstep | None = None
     trace_id: TraceId
     run_id: str | None = None
     began_from: dict[str, str] = {}

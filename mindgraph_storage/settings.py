@@ -7,7 +7,7 @@ prefix ``MINDGRAPH_``; an argument wins.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,7 +20,8 @@ __all__ = ["Settings", "read_settings"]
 class Settings(BaseSettings):
     """``database_url`` and ``checkpoint_url`` are SQLAlchemy-style URLs, ``artifacts_url`` an fsspec URL.
 
-    Left out, all three lie under ``data_dir``.
+    Left out, all three lie under ``data_dir``. ``durability`` says what a save that returned survives:
+    ``full`` the loss of power, ``relaxed`` the death of the process.
     """
 
     model_config = SettingsConfigDict(env_prefix="MINDGRAPH_", frozen=True, extra="ignore")
@@ -30,6 +31,7 @@ class Settings(BaseSettings):
     artifacts_url: str | None = None
     checkpoint_url: str | None = None
     agent_id: str | None = None
+    durability: Literal["full", "relaxed"] = "full"
 
 
 def read_settings(**arguments: Any) -> Settings:

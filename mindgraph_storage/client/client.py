@@ -31,6 +31,7 @@ from mindgraph_storage.manifest import (
     new_artifact_id,
 )
 from mindgraph_storage.messages import (
+    Collect,
     Command,
     CommandContext,
     CommandData,
@@ -44,7 +45,9 @@ from mindgraph_storage.messages import (
     ListRuns,
     ListSteps,
     RegisterArtifact,
+    Report,
     Request,
+    Verify,
     Where,
     decode_answer,
     encode_command,
@@ -139,9 +142,11 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         ``content`` is text, bytes, a JSON value, a pydantic model, a ``pathlib.Path`` to a file or an open
         binary file (read in constant memory). When it returns, bytes and manifest survive power loss.
         ``name`` is the artifact type unless given, ``context.input_artifacts`` what the step loaded before it
-        saved. The same ``artifact_id`` and content again is the same artifact, other content is
-        AlreadyExists; inside a graph a step that runs again and saves the same gets the same artifact.
-        ``trace_id`` must be given outside a graph (InvalidArgument).
+        saved. ``trace_id`` must be given outside a graph (InvalidArgument).
+
+        Content that is the latest version's already makes no new version: that version is returned. With an
+        ``artifact_id`` the same content again is the same artifact, other content is AlreadyExists. Inside a
+        graph a step that runs again and saves the same gets the same artifact.
         """
         place = self._place()
         trace_id = trace_id or (place.trace_id if place else None)
@@ -165,6 +170,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
                 "retention": retention,
                 "context": _context(context, place),
                 "where": _where(place),
+                "unless_unchanged": artifact_id is None,
             },
         )
         upload = self._uploads.stage(encoded.chunks)
@@ -259,15 +265,33 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         ).uri
 
     def delete_artifact(self, artifact: Artifact) -> None:
-        """Operator only: the bytes go, id and checksum stay, loading says who deleted it and when.
+        """Operator only: id and checksum stay, the bytes go at the next ``collect``.
 
-        Repeating it does nothing.
+        Loading it says who deleted it and when (NotFound). Repeating it does nothing.
         """
         self.request(validated(DeleteArtifact, {"artifact_id": _id(artifact)}))
 
     def lineage(self, artifact: Artifact) -> Lineage:
         """What the artifact was made from and what was made from it, all the way in both directions."""
         return self.request(validated(GetLineage, {"artifact_id": _id(artifact)})).lineage
+
+    # ---------------------------------------------------------------- looking after
+
+    def verify(self, *, dry_run: bool = False) -> Report:
+        """Operator only: reads every file and compares it with its manifest, byte for byte.
+
+        The report names every file that is gone, changed or without a manifest. A manifest whose file is gone
+        is marked ``failed``, unless ``dry_run``.
+        """
+        return self.request(Verify(dry_run=dry_run)).report
+
+    def collect(self, *, dry_run: bool = False) -> Report:
+        """Operator only: frees what nobody needs; ``dry_run`` reports what it would do.
+
+        Artifacts whose ``retention`` is over are deleted, bytes of deleted artifacts removed; uploads older
+        than an hour and files no manifest points to for 24 h move to ``orphans/``, and go after 7 days there.
+        """
+        return self.request(Collect(dry_run=dry_run)).report
 
     # ---------------------------------------------------------------- processes
 
@@ -306,6 +330,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     aget_artifact_uri = _awaited(get_artifact_uri)
     adelete_artifact = _awaited(delete_artifact)
     alineage = _awaited(lineage)
+    averify = _awaited(verify)
+    acollect = _awaited(collect)
     aget_process = _awaited(get_process)
     alist_processes = _awaited(list_processes)
     alist_runs = _awaited(list_runs)
@@ -324,15 +350,16 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         if self._owner._closed:
             raise FailedPrecondition("the storage is closed")
         place = self._place()
+        asker = self._asker(place) if agent_id is None else _agent(agent_id)
         command = Command(
             id=str(uuid.uuid4()),
-            source=agent_id or self._asker(place),
+            source=asker,
             subject=place.task_id if place else None,
             data=CommandData(
                 action=request.action,
                 params=request.model_dump(mode="json", exclude_unset=True),
                 context=CommandContext(
-                    requester_id=agent_id or self._asker(place),
+                    requester_id=asker,
                     requester_trace_id=from_within or (place.trace_id if place else None),
                 ),
             ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +15,6 @@ from mindgraph_storage.errors import (
     FailedPrecondition,
     NotFound,
     PermissionDenied,
-    StorageError,
 )
 from mindgraph_storage.manifest import ArtifactManifest, Lineage
 from mindgraph_storage.messages import (
@@ -79,12 +77,17 @@ class ArtifactActions:
     def _commit(self, transaction: Transaction, request: RegisterArtifact, asker: Asker) -> RegisterOutput:
         connection = transaction.connection
         if (known := self._already(connection, request, asker)) is not None:
-            self._link_use(connection, request)  # by this attempt too: it runs again what another began
+            self._link_use(
+                connection, request, known
+            )  # by this attempt too: it runs again what another began
             return known
         _must_take_part(connection, request.trace_id, asker)
         now = datetime.now(UTC)
         process_state.join_process(connection, request.trace_id, asker.as_participant(), now)
         last, supersedes = artifacts.chain_tip(connection, request.trace_id, request.name)
+        if (same := self._unchanged(connection, request, asker, supersedes)) is not None:
+            self._link_use(connection, request, same)
+            return same
         extension = extension_of(request.content_type)
         path = artifact_path(request.trace_id, request.name, last + 1, extension)
         given = request.model_dump(exclude={"artifact_id", "upload_id", "where"})
@@ -104,8 +107,21 @@ class ArtifactActions:
         )
         transaction.place(request.upload_id, path)
         artifacts.insert(connection, request, manifest, path)
-        self._link_use(connection, request)
-        return RegisterOutput(artifact_id=manifest.id, registered=True, uri=manifest.uri, manifest=manifest)
+        output = RegisterOutput(artifact_id=manifest.id, registered=True, uri=manifest.uri, manifest=manifest)
+        self._link_use(connection, request, output)
+        return output
+
+    def _unchanged(
+        self, connection: sa.Connection, request: RegisterArtifact, asker: Asker, latest: str | None
+    ) -> RegisterOutput | None:
+        """The latest version, where it is this very content and the requester may read it."""
+        found = self._find(connection, latest, asker) if latest and request.unless_unchanged else None
+        if found is None or not found.allowed or found.manifest.status != "completed":
+            return None
+        same = ("checksum", "content_type", "artifact_type", "visibility", "retention")
+        if any(getattr(found.manifest, name) != getattr(request, name) for name in same):
+            return None
+        return _existing(found.manifest)
 
     def _already(
         self, connection: sa.Connection, request: RegisterArtifact, asker: Asker
@@ -120,18 +136,11 @@ class ArtifactActions:
                 artifact_id=request.artifact_id,
             )
         _must_not_be_deleted(found)
-        manifest = found.manifest
-        return RegisterOutput(
-            artifact_id=manifest.id,
-            registered=False,
-            already_exists=True,
-            uri=manifest.uri,
-            manifest=manifest,
-        )
+        return _existing(found.manifest)
 
-    def _link_use(self, connection: sa.Connection, request: RegisterArtifact) -> None:
+    def _link_use(self, connection: sa.Connection, request: RegisterArtifact, output: RegisterOutput) -> None:
         if (attempt_id := request.where.attempt_id) is not None:
-            artifacts.record_uses(connection, attempt_id, "saved", [request.artifact_id])
+            artifacts.record_uses(connection, attempt_id, "saved", [output.artifact_id])
 
     def get(self, request: GetArtifact, asker: Asker) -> ManifestOutput:
         return ManifestOutput(manifest=self._readable(request.artifact_id, asker))
@@ -156,19 +165,16 @@ class ArtifactActions:
         return LineageOutput(lineage=Lineage(artifact_id=request.artifact_id, artifacts=found, edges=edges))
 
     def delete(self, request: DeleteArtifact, asker: Asker) -> Done:
-        """The row becomes a tombstone, then the bytes go; what is left of them is found by collection."""
+        """The row becomes a tombstone; the bytes go at collection."""
         asker.must_be_operator(request.action)
-        path = self._writer.write(lambda transaction: self._bury(transaction, request.artifact_id, asker))
-        with suppress(StorageError):
-            self._files.remove(path)
+        self._writer.write(lambda transaction: self._bury(transaction, request.artifact_id, asker))
         return Done()
 
-    def _bury(self, transaction: Transaction, artifact_id: str, asker: Asker) -> str:
+    def _bury(self, transaction: Transaction, artifact_id: str, asker: Asker) -> None:
         found = self._find(transaction.connection, artifact_id, asker)
         if found is None:
             raise _unknown(artifact_id)
         artifacts.mark_deleted(transaction.connection, artifact_id, asker.agent_id, datetime.now(UTC))
-        return found.path
 
     def _readable(self, artifact_id: str, asker: Asker) -> ArtifactManifest:
         with tables.read(self._engine) as connection:
@@ -182,6 +188,12 @@ class ArtifactActions:
 
     def _find(self, connection: sa.Connection, artifact_id: str, asker: Asker) -> Found | None:
         return artifacts.find(connection, artifact_id, self._files.uri, asker.may_read_artifact())
+
+
+def _existing(manifest: ArtifactManifest) -> RegisterOutput:
+    return RegisterOutput(
+        artifact_id=manifest.id, registered=False, already_exists=True, uri=manifest.uri, manifest=manifest
+    )
 
 
 def _must_take_part(connection: sa.Connection, trace_id: str, asker: Asker) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import BaseModel
 
-from mindgraph_storage.errors import NotFound, PermissionDenied
+from mindgraph_storage.errors import AlreadyExists, NotFound, PermissionDenied
 from mindgraph_storage.messages import (
     Done,
     FinishRun,
@@ -61,6 +61,11 @@ class ProcessActions:
         asker.must_act_in(request.trace_id, request.action)
 
         def work(transaction: Transaction) -> None:
+            begun_in = process_state.find_run(transaction.connection, request.run_id)
+            if begun_in not in (None, request.trace_id):
+                raise AlreadyExists(
+                    f"run {request.run_id!r} is one of another process", run_id=request.run_id
+                )
             process_state.start_run(transaction.connection, request, asker.as_participant(), _now())
 
         return self._do(work)
@@ -75,7 +80,13 @@ class ProcessActions:
 
     def start_step(self, request: StartStep, asker: Asker) -> Done:
         asker.must_act_in(request.trace_id, request.action)
-        return self._do(lambda transaction: process_state.start_step(transaction.connection, request, _now()))
+
+        def work(transaction: Transaction) -> None:
+            if process_state.find_run(transaction.connection, request.run_id) != request.trace_id:
+                raise NotFound(f"there is no run {request.run_id!r} in process {request.trace_id!r}")
+            process_state.start_step(transaction.connection, request, _now())
+
+        return self._do(work)
 
     def finish_step(self, request: FinishStep, asker: Asker) -> Done:
         def work(transaction: Transaction) -> None:

@@ -2,7 +2,7 @@
 
 It reads the command, hands its request to the handler of its action, and turns what comes of that - an
 output or any exception - into an answer. Handlers: ``artifact_actions`` (tier 3), ``process_actions``
-(tier 2).
+(tier 2), ``upkeep`` (recovery, verification, collection). Recovery runs when a service starts.
 """
 
 from __future__ import annotations
@@ -16,10 +16,22 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from mindgraph_storage.errors import Internal, StorageError
-from mindgraph_storage.messages import Command, Request, decode_command, encode_error, encode_result
+from mindgraph_storage.messages import (
+    Collect,
+    Command,
+    Recover,
+    Report,
+    ReportOutput,
+    Request,
+    Verify,
+    decode_command,
+    encode_error,
+    encode_result,
+)
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.artifact_actions import ArtifactActions
 from mindgraph_storage.service.process_actions import ProcessActions
+from mindgraph_storage.service.upkeep import Upkeep
 from mindgraph_storage.service.writer import Writer
 from mindgraph_storage.tiers.files import ArtifactFiles
 
@@ -46,10 +58,15 @@ class StorageService:
     ) -> None:
         self._engine, self._node, self._operators = engine, node, frozenset(operators)
         self._writer = Writer(engine, files)
+        upkeep = Upkeep(engine, files, self._writer)
         self._handlers: dict[type[Request[Any]], Handler] = {
             **ArtifactActions(engine, files, self._writer).handlers(),
             **ProcessActions(engine, self._writer).handlers(),
+            Recover: lambda request, asker: self._look_after(request, asker, upkeep.recover),
+            Verify: lambda request, asker: self._look_after(request, asker, upkeep.verify),
+            Collect: lambda request, asker: self._look_after(request, asker, upkeep.collect),
         }
+        upkeep.recover()
 
     def answer(self, message: bytes) -> bytes:
         """The answer to an encoded command; never raises for anything that is in the message."""
@@ -70,6 +87,12 @@ class StorageService:
     def _handle(self, command: Command) -> BaseModel:
         request = command.request
         return self._handlers[type(request)](request, Asker.of(command.data.context, self._operators))
+
+    def _look_after(
+        self, request: Recover | Verify | Collect, asker: Asker, work: Callable[[bool], Report]
+    ) -> ReportOutput:
+        asker.must_be_operator(request.action)
+        return ReportOutput(report=work(request.dry_run))
 
     def close(self) -> None:
         """Finishes the write under way, refuses further ones and lets the database go."""

@@ -2,13 +2,16 @@
 
 Whoever finds nobody writing becomes the leader: it takes what is queued, writes it in one transaction, syncs
 each touched folder once and commits. A lone caller is its own leader and hands nothing to another thread.
+
+Small files are not synced on the way: their bytes are committed with their manifests and a thread of its own
+syncs the files and forgets the bytes when the writer is idle, or has many of them.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,12 +19,15 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from mindgraph_storage.errors import FailedPrecondition
+from mindgraph_storage.service.settler import Settler
 from mindgraph_storage.tiers import tables
 from mindgraph_storage.tiers.files import ArtifactFiles
 
 __all__ = ["Transaction", "Writer"]
 
 _MOST_AT_ONCE = 64
+_KEEP = tables.insert_new(tables.unsynced)
+_FORGET = tables.unsynced.delete().where(tables.unsynced.c.path == sa.bindparam("this"))
 ResultT = TypeVar("ResultT")
 
 
@@ -32,11 +38,20 @@ class Transaction:
     connection: sa.Connection
     files: ArtifactFiles
     placed: dict[str, str] = field(default_factory=dict)
+    carried: dict[str, int] = field(default_factory=dict)
 
     def place(self, upload_id: str, path: str) -> None:
-        """Places an upload; it is synced before the commit and taken back if there is none."""
-        self.files.place(upload_id, path)
+        """Places an upload, durable when the transaction is committed and taken back when it is not."""
+        data = self.files.place(upload_id, path)
         self.placed[upload_id] = path
+        if data is not None:
+            self.connection.execute(_KEEP, {"path": path, "data": data})
+            self.carried[path] = len(data)
+
+    def sync(self) -> None:
+        """Makes durable what does not ride in the transaction."""
+        if to_sync := set(self.placed.values()) - self.carried.keys():
+            self.files.sync(to_sync)
 
     def undo(self, *, keep_placed: bool) -> None:
         """Gives the uploads back, so that the same registration can be tried again."""
@@ -57,6 +72,7 @@ class Writer:
         self._engine, self._files = engine, files
         self._queue: deque[_Write] = deque()
         self._leading = threading.Lock()
+        self._settler = Settler(self._settle)
         self._closed = False
 
     def write(self, work: Callable[[Transaction], ResultT]) -> ResultT:
@@ -95,8 +111,7 @@ class Writer:
             with tables.write(self._engine) as connection:
                 transaction = Transaction(connection, self._files)
                 results = [write.work(transaction) for write in group]
-                if transaction.placed:
-                    self._files.sync(transaction.placed.values())
+                transaction.sync()
                 committing = True
         except BaseException:
             if transaction is not None:
@@ -104,9 +119,22 @@ class Writer:
                 transaction.undo(keep_placed=committing)
             raise
         self._files.forget(transaction.placed)
+        if transaction.carried:
+            self.settle(transaction.carried)
         return results
 
+    def settle(self, sizes: Mapping[str, int]) -> None:
+        """Has files that were carried synced soon, and the bytes kept for them forgotten."""
+        self._settler.add(sizes)
+
+    def _settle(self, paths: Collection[str]) -> None:
+        """Syncs files that were carried, then forgets the bytes kept for them."""
+        self._files.settle(paths)
+        rows = [{"this": path} for path in paths]
+        self.write(lambda transaction: transaction.connection.execute(_FORGET, rows))
+
     def close(self) -> None:
-        """Waits for the write under way and refuses further ones. Repeating it does nothing."""
+        """Settles, waits for the write under way and refuses further ones. Repeating it does nothing."""
+        self._settler.close()
         with self._leading:
             self._closed = True

@@ -7,7 +7,7 @@ so that one condition decides for a single artifact and for a listing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -101,6 +101,65 @@ def mark_deleted(connection: sa.Connection, artifact_id: str, by: str, at: datet
     """Turns the row into a tombstone that keeps id, checksum, who and when."""
     row = artifacts.update().where(artifacts.c.id == artifact_id, _NOT_DELETED)
     connection.execute(row.values(deleted_at=at, deleted_by=by))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What upkeep needs of an artifact's row."""
+
+    seq: int
+    id: str
+    path: str
+    size_bytes: int
+    checksum: str
+    retention: str
+    created_at: datetime
+
+
+def newest(connection: sa.Connection, count: int) -> Iterable[Stored]:
+    """The artifacts registered last that are neither deleted nor failed, the last one first."""
+    query = _stored().order_by(artifacts.c.seq.desc()).limit(count)
+    return (Stored(*row) for row in connection.execute(query))
+
+
+def stored_after(connection: sa.Connection, seq: int, count: int) -> Iterable[Stored]:
+    """The next artifacts that are neither deleted nor failed, oldest first."""
+    query = _stored().where(artifacts.c.seq > seq).order_by(artifacts.c.seq).limit(count)
+    return (Stored(*row) for row in connection.execute(query))
+
+
+def with_retention(connection: sa.Connection) -> Iterable[Stored]:
+    """The artifacts that are not kept for ever."""
+    return (Stored(*row) for row in connection.execute(_stored().where(artifacts.c.retention != "infinite")))
+
+
+def deleted(connection: sa.Connection) -> Iterable[Stored]:
+    """The tombstones."""
+    return (Stored(*row) for row in connection.execute(_rows().where(artifacts.c.deleted_at.is_not(None))))
+
+
+def _rows() -> sa.Select[Any]:
+    return sa.select(*(artifacts.c[one.name] for one in fields(Stored)))
+
+
+def _stored() -> sa.Select[Any]:
+    return _rows().where(_NOT_DELETED, artifacts.c.status == "completed")
+
+
+def is_known(connection: sa.Connection, path: str) -> bool:
+    """A manifest, of a deleted artifact too, has its bytes at this path."""
+    return connection.scalar(sa.select(artifacts.c.id).where(artifacts.c.path == path)) is not None
+
+
+def is_deleted(connection: sa.Connection, artifact_id: str) -> bool:
+    """The artifact is a tombstone by now."""
+    gone = sa.select(artifacts.c.id).where(artifacts.c.id == artifact_id, artifacts.c.deleted_at.is_not(None))
+    return connection.scalar(gone) is not None
+
+
+def mark_failed(connection: sa.Connection, artifact_id: str) -> None:
+    """The one change a manifest can see: its status, one way."""
+    connection.execute(artifacts.update().where(artifacts.c.id == artifact_id).values(status="failed"))
 
 
 def list_page(

@@ -2,10 +2,12 @@
 
     temp/<upload_id>          while it is uploaded
     artifacts/<path>          from its placement on; readers see it whole or not at all
+    orphans/<time>~<name>     what no manifest points to, until it is collected
 
 fsspec reads and removes. It never syncs a file and its moves may copy, so what must be durable and atomic is
-written here: a file is synced before it is placed, placed by a rename within one file system, and its folder
-is synced before the manifest is committed.
+written here: a file is placed by a rename within one file system. A large file is synced before that and its
+folder before the manifest is committed. A small one is *carried*: its bytes ride in the manifest's own
+transaction (``tables.unsynced``) until ``settle`` has synced the file; a save costs one sync and not four.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import errno
 import hashlib
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -44,52 +47,67 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @dataclass(frozen=True)
 class Upload:
-    """A finished upload: durable in ``temp/`` until it is registered or discarded."""
+    """A finished upload: waits in ``temp/`` until it is registered or discarded.
+
+    ``carried`` holds the bytes of one that was not synced: whoever registers it makes them durable.
+    """
 
     upload_id: str
     size_bytes: int
     checksum: str
+    carried: bytes | None = None
 
 
 class ArtifactFiles:
-    """The bytes of artifacts under ``root`` and the uploads waiting in ``temp``.
+    """The bytes of artifacts under ``data_dir`` and the uploads waiting there.
 
-    Safe to use from many threads and processes. Raises FailedPrecondition where the two are not on one file
-    system: a placement could not be atomic.
+    Safe to use from many threads and processes. With ``sync`` false nothing is ever synced: files survive the
+    death of the process, not that of the machine. Uploads of up to ``carry_up_to`` bytes are carried; that is
+    for a client and a service in one process.
+
+    Raises FailedPrecondition where uploads and artifacts are not on one file system: a placement could not be
+    atomic.
     """
 
-    def __init__(self, root: Path, temp: Path) -> None:
-        self.root, self._temp = root.absolute(), temp.absolute()
+    def __init__(self, root: Path, data_dir: Path, *, sync: bool = True, carry_up_to: int = 0) -> None:
+        self.root = root.absolute()
+        self.temp, self.orphans = data_dir.absolute() / "temp", data_dir.absolute() / "orphans"
+        self._sync, self._carry_up_to = sync, carry_up_to if sync else 0
         self._fs: Any = fsspec.filesystem("file", auto_mkdir=False)
         self._seen: dict[str, Upload] = {}
+        self._folders: set[str] = set()
         with _translated("the storage's folders"):
-            for folder in (self.root, self._temp):
+            folders = (self.root, self.temp, self.orphans)
+            for folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)
-            devices = {folder.stat().st_dev for folder in (self.root, self._temp)}
+            devices = {folder.stat().st_dev for folder in folders}
         if len(devices) > 1:
-            raise FailedPrecondition(f"{str(self.root)!r} and {str(self._temp)!r} must be on one file system")
+            raise FailedPrecondition(f"{str(self.root)!r} and {str(self.temp)!r} must be on one file system")
 
     # ---------------------------------------------------------------- uploads
 
     def stage(self, chunks: Iterable[bytes]) -> Upload:
-        """Writes the chunks into ``temp/``, hashing as they go; durable when it returns.
+        """Writes the chunks into ``temp/``, hashing as they go; durable, or carried, when it returns.
 
         Constant memory for any size. An error, of the chunks or of the disk, leaves nothing behind.
         """
         upload_id = f"up_{uuid.uuid4().hex}"
-        path = self._temp / upload_id
-        digest, size = hashlib.sha256(), 0
+        digest, size, carried = hashlib.sha256(), 0, list[bytes]()
         try:
-            with _translated("the upload"), path.open("xb", buffering=0) as file:
+            with _translated("the upload"), open(self._upload(upload_id), "xb", buffering=0) as file:
                 for chunk in chunks:
                     digest.update(chunk)
                     size += len(chunk)
+                    if size <= self._carry_up_to:
+                        carried.append(chunk)
                     _write_all(file, chunk)
-                os.fsync(file.fileno())
+                if self._sync and size > self._carry_up_to:
+                    os.fsync(file.fileno())
         except BaseException:
             self.discard(upload_id)
             raise
-        upload = Upload(upload_id, size, f"sha256:{digest.hexdigest()}")
+        kept = b"".join(carried) if self._carry_up_to and size <= self._carry_up_to else None
+        upload = Upload(upload_id, size, f"sha256:{digest.hexdigest()}", kept)
         self._seen[upload_id] = upload
         return upload
 
@@ -99,12 +117,13 @@ class ArtifactFiles:
         Bytes this process hashed as it wrote them are not read again, others are. Raises
         FailedPrecondition where there is no such upload, InvalidArgument where it is something else.
         """
-        path = self._temp / upload_id
         with _translated("the upload"):
-            if not path.is_file():
-                raise FailedPrecondition(f"there is no upload {upload_id!r}: upload the content again")
+            try:
+                found_size = os.stat(self._upload(upload_id)).st_size
+            except FileNotFoundError:
+                told = f"there is no upload {upload_id!r}: upload the content again"
+                raise FailedPrecondition(told, upload_id=upload_id) from None
             found = self._seen.get(upload_id) or self._measured(upload_id)
-            found_size = path.stat().st_size
         if (found_size, found.checksum) != (size_bytes, checksum):
             self.discard(upload_id)
             raise InvalidArgument(
@@ -114,55 +133,129 @@ class ArtifactFiles:
             )
 
     def _measured(self, upload_id: str) -> Upload:
-        with (self._temp / upload_id).open("rb") as file:
+        """An upload that somebody else wrote, and may not have synced."""
+        with open(self._upload(upload_id), "rb") as file:
             digest = hashlib.file_digest(file, "sha256")
+            if self._sync:
+                os.fsync(file.fileno())
             return Upload(upload_id, file.tell(), f"sha256:{digest.hexdigest()}")
 
     def discard(self, upload_id: str) -> None:
         """Forgets an upload that will not be registered. Repeating it does nothing."""
         self._seen.pop(upload_id, None)
         with suppress(OSError):  # what cannot be removed now is found by collection
-            (self._temp / upload_id).unlink(missing_ok=True)
-
-    # ---------------------------------------------------------------- placed bytes
-
-    def place(self, upload_id: str, path: str) -> None:
-        """Moves the upload to its final path, in one step; ``sync`` makes that durable.
-
-        Only the one writer calls it, holding the database's write lock, so a file that stands there already
-        belongs to a registration that never committed: it is replaced.
-        """
-        target = self._inside(path)
-        with _translated("the placement"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (self._temp / upload_id).replace(target)
-
-    def unplace(self, upload_id: str, path: str, *, keep: bool) -> None:
-        """Gives a placed upload back to ``temp/``; with ``keep`` it also stays where it was placed."""
-        target, upload = self._inside(path), self._temp / upload_id
-        with suppress(OSError):  # what stays is a file without a manifest: an orphan, found by collection
-            upload.hardlink_to(target) if keep else target.replace(upload)
-
-    def sync(self, paths: Iterable[str]) -> None:
-        """Makes the placements durable: each folder once, and the root where a folder in it is new."""
-        folders = {self._inside(path).parent for path in paths}
-        with _translated("the placement"):
-            for folder in [*folders, self.root]:
-                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+            os.unlink(self._upload(upload_id))
 
     def forget(self, upload_ids: Iterable[str]) -> None:
         """Drops what is remembered of uploads that are registered now."""
         for upload_id in upload_ids:
             self._seen.pop(upload_id, None)
 
+    def _upload(self, upload_id: str) -> str:
+        return f"{self.temp}/{upload_id}"
+
+    # ---------------------------------------------------------------- placement
+
+    def place(self, upload_id: str, path: str) -> bytes | None:
+        """Moves the upload to its final path, in one step; returns the bytes of one that is carried.
+
+        ``sync`` makes the placement of any other durable. Only the one writer calls it, holding the
+        database's write lock, so a file that stands there already belongs to a registration that never
+        committed: it is replaced.
+        """
+        target = self._inside(path)
+        folder = os.path.dirname(target)
+        with _translated("the placement"):
+            try:
+                os.replace(self._upload(upload_id), target)
+            except FileNotFoundError:
+                os.makedirs(folder, exist_ok=True)
+                os.replace(self._upload(upload_id), target)
+        seen = self._seen.get(upload_id)
+        return seen.carried if seen is not None else None
+
+    def unplace(self, upload_id: str, path: str, *, keep: bool) -> None:
+        """Gives a placed upload back to ``temp/``; with ``keep`` it also stays where it was placed."""
+        give_back = os.link if keep else os.replace
+        with suppress(OSError):  # what stays is a file without a manifest: an orphan, found by collection
+            give_back(self._inside(path), self._upload(upload_id))
+
+    def sync(self, paths: Iterable[str]) -> None:
+        """Makes placements durable: each folder once, and the root the first time a folder is seen."""
+        if not self._sync:
+            return
+        folders = {os.path.dirname(self._inside(path)) for path in paths}
+        new = folders - self._folders
+        with _translated("the placement"):
+            for folder in [*folders, str(self.root)] if new else folders:
+                _sync_folder(folder)
+        self._folders |= new
+
+    def settle(self, paths: Iterable[str]) -> None:
+        """Makes files that were carried durable in place, with their folders."""
+        with _translated("the file"):
+            found = [path for path in paths if _sync_file(self._inside(path))]
+        self.sync(found)
+
+    def restore(self, path: str, data: bytes) -> bool:
+        """Writes a carried file again where it is not whole; True where it had to."""
+        target = self._inside(path)
+        with _translated("the file"):
+            with suppress(FileNotFoundError), open(target, "rb") as file:
+                if file.read(len(data) + 1) == data:
+                    return False
+            upload = self.stage([data])
+            self.place(upload.upload_id, path)
+            self.forget([upload.upload_id])
+        return True
+
+    # ---------------------------------------------------------------- looking after
+
+    def size_of(self, path: str) -> int | None:
+        """The size of the file at a path in bytes; None where there is none."""
+        with _translated("the file"):
+            try:
+                return os.stat(self._inside(path)).st_size
+            except FileNotFoundError:
+                return None
+
+    def paths(self) -> Iterator[tuple[str, float]]:
+        """The path of every file under the root, with the time of its last change (seconds since 1970)."""
+        with _translated("the files"):
+            for folder in sorted(os.scandir(self.root), key=lambda entry: entry.name):
+                if folder.is_dir(follow_symlinks=False):
+                    for file in os.scandir(folder):
+                        with suppress(FileNotFoundError):
+                            yield f"{folder.name}/{file.name}", file.stat(follow_symlinks=False).st_ctime
+
+    def uploads(self) -> Iterator[tuple[str, float]]:
+        """The name of every file in ``temp/``, with the time of its last change."""
+        return _listed(self.temp)
+
+    def orphaned(self) -> Iterator[tuple[str, float]]:
+        """The name of every file in ``orphans/``, with the time it came there."""
+        for name, _ in _listed(self.orphans):
+            moved = name.partition("~")[0]
+            yield name, float(moved) if moved.isdecimal() else 0.0
+
+    def orphan(self, path: str, *, upload: bool = False) -> None:
+        """Moves a file that no manifest points to (or an upload left behind) to ``orphans/``."""
+        source = self._upload(path) if upload else self._inside(path)
+        kept_as = f"{int(time.time())}~{uuid.uuid4().hex[:8]}~{path.replace('/', '~')}"[:255]
+        with _translated("the orphan"), suppress(FileNotFoundError):
+            os.replace(source, self.orphans / kept_as)
+
+    def remove_orphan(self, name: str) -> None:
+        """Removes a file from ``orphans/``. Repeating it does nothing."""
+        with _translated("the removal"), suppress(FileNotFoundError):
+            self._fs.rm_file(str(self.orphans / name))
+
     def remove(self, path: str) -> None:
         """Removes the bytes of a deleted artifact. Repeating it does nothing."""
         with _translated("the removal"), suppress(FileNotFoundError):
-            self._fs.rm_file(str(self._inside(path)))
+            self._fs.rm_file(self._inside(path))
+
+    # ---------------------------------------------------------------- reading
 
     def open(self, uri: str, size_bytes: int, checksum: str) -> BinaryIO:
         """A binary stream over the bytes at ``uri`` that has verified them when it ends.
@@ -173,7 +266,7 @@ class ArtifactFiles:
         path = self._inside(self._path_of(uri))
         with _translated(f"the file of {uri}"):
             try:
-                raw = self._fs.open(str(path), "rb")
+                raw = self._fs.open(path, "rb")
             except FileNotFoundError:
                 raise DataLoss(f"the file {uri} of a registered artifact is gone", uri=uri) from None
         return BufferedReader(_Verified(raw, uri, size_bytes, checksum), _CHUNK_BYTES)
@@ -189,11 +282,10 @@ class ArtifactFiles:
             raise FailedPrecondition(f"the storage under {self.root.as_uri()} does not hold {uri!r}", uri=uri)
         return str(path.relative_to(self.root))
 
-    def _inside(self, path: str) -> Path:
-        target = self.root / path
-        if ".." in target.parts or not target.is_relative_to(self.root):
+    def _inside(self, path: str) -> str:
+        if path.startswith("/") or ".." in path.split("/"):
             raise InvalidArgument(f"the path {path!r} leaves the storage")
-        return target
+        return f"{self.root}/{path}"
 
 
 def artifact_path(trace_id: str, name: str, version: int, extension: str) -> str:
@@ -235,8 +327,7 @@ class _Verified(RawIOBase):
             raise DataLoss(
                 f"{self._uri} is {'longer' if self._left < 0 else 'shorter'} than it was", uri=self._uri
             )
-        found = f"sha256:{self._digest.hexdigest()}"
-        if self._left == 0 and found != self._checksum:
+        if self._left == 0 and (found := f"sha256:{self._digest.hexdigest()}") != self._checksum:
             raise DataLoss(f"{self._uri} has changed: it is {found}, it was {self._checksum}", uri=self._uri)
 
     def readall(self) -> bytes:
@@ -246,6 +337,34 @@ class _Verified(RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
+
+
+def _listed(folder: Path) -> Iterator[tuple[str, float]]:
+    with _translated("the files"):
+        for file in os.scandir(folder):
+            with suppress(FileNotFoundError):
+                yield file.name, file.stat(follow_symlinks=False).st_ctime
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: str) -> bool:
+    """False where there is no such file any more."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _write_all(file: IO[bytes], chunk: bytes) -> None:
@@ -261,6 +380,8 @@ def _translated(what: str) -> Iterator[None]:
         yield
     except StorageError:
         raise
+    except ValueError as error:  # no path can hold a NUL
+        raise InvalidArgument(f"{what}: {error}") from error
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno in _NO_ROOM:

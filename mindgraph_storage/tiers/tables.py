@@ -35,6 +35,7 @@ __all__ = [
     "read",
     "runs",
     "steps",
+    "unsynced",
     "write",
 ]
 
@@ -218,22 +219,38 @@ def insert_new(table: Table) -> sa.Insert:
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
-def open_database(url: str) -> sa.Engine:
-    """An engine whose tables exist. Raises InvalidArgument for another kind of database, Unavailable."""
+unsynced = Table(
+    "unsynced",
+    metadata,
+    _needed("path", primary_key=True),
+    Column("data", sa.LargeBinary, nullable=False),
+)
+"""Bytes of placed files that are not known to be on disk yet: what recovery places again after a power loss.
+
+In a table of its own: in the manifest's row they would slow every listing.
+"""
+
+
+def open_database(url: str | sa.URL, *, sync: bool = True) -> sa.Engine:
+    """An engine whose tables exist; without ``sync`` a commit survives the process, not the machine.
+
+    Raises InvalidArgument for another kind of database, Unavailable where it cannot be opened.
+    """
     parsed = _parse(url)
     engine = sa.create_engine(
         parsed,
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
         hide_parameters=True,  # values are users' data and belong in no log
     )
-    sa.event.listen(engine, "connect", _prepare_connection)
+    synchronous = "FULL" if sync else "NORMAL"
+    sa.event.listen(engine, "connect", lambda connection, _: _prepare(connection, synchronous))
     sa.event.listen(engine, "begin", _begin)
     with write(engine) as connection:
         metadata.create_all(connection)
     return engine
 
 
-def _parse(url: str) -> sa.URL:
+def _parse(url: str | sa.URL) -> sa.URL:
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
@@ -247,9 +264,9 @@ def _parse(url: str) -> sa.URL:
     return parsed
 
 
-def _prepare_connection(connection: DBAPIConnection, _: Any) -> None:
+def _prepare(connection: DBAPIConnection, synchronous: str) -> None:
     connection.isolation_level = None  # transactions begin in _begin, not in the driver
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
         connection.cursor().execute(f"PRAGMA {pragma}")
 
 

@@ -1,0 +1,194 @@
+"""Looking after what is stored: recovery at start, verification, collection and retention.
+
+    recover   at every start, quick: what a crash can have left, among the newest artifacts and the uploads
+    verify    on demand: every file against its manifest, byte for byte, and every manifest against its file
+    collect   on demand: retention, bytes of deleted artifacts, orphans
+
+Each gives a report that names every file and reason, and can be run dry. All are safe while others read and
+write, and when two processes run them at once: what decides and what moves is done under the write lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import sqlalchemy as sa
+
+from mindgraph_storage.errors import StorageError
+from mindgraph_storage.messages import Finding, Report
+from mindgraph_storage.service.writer import Transaction, Writer
+from mindgraph_storage.tiers import artifacts, tables
+from mindgraph_storage.tiers.artifacts import Stored
+from mindgraph_storage.tiers.files import ArtifactFiles
+
+__all__ = ["Upkeep"]
+
+_log = logging.getLogger(__name__)
+_NEWEST = 1000
+_UPLOAD_SECONDS = 3600.0
+_ORPHAN_SECONDS = 24 * 3600.0
+_KEPT_SECONDS = 7 * 24 * 3600.0
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+RETENTION = "retention"
+"""Who deleted an artifact whose time was over."""
+
+
+class Upkeep:
+    """One storage's upkeep; ``dry_run`` reports what would be done and does nothing."""
+
+    def __init__(self, engine: sa.Engine, files: ArtifactFiles, writer: Writer) -> None:
+        self._engine, self._files, self._writer = engine, files, writer
+
+    def recover(self, dry_run: bool = False) -> Report:
+        """Places torn files again, marks manifests whose file is gone, puts old uploads aside."""
+        with tables.read(self._engine) as connection:
+            newest = list(artifacts.newest(connection, _NEWEST))
+        findings = [*self._restored(dry_run), *self._gone(newest, dry_run), *self._old_uploads(dry_run)]
+        return _report(findings, len(newest), dry_run)
+
+    def verify(self, dry_run: bool = False) -> Report:
+        """Reads every file; one that is gone marks its manifest ``failed``, one that changed is reported."""
+        checked, findings = 0, list[Finding]()
+        for stored in self._all():
+            checked += 1
+            findings += self._flaws(stored, dry_run)
+        findings += self._orphans(time.time(), "an orphan: no manifest points to it", move=False)
+        return _report(findings, checked, dry_run)
+
+    def collect(self, dry_run: bool = False) -> Report:
+        """Applies retention, removes deleted artifacts' bytes, puts orphans aside and removes old ones."""
+        now = time.time()
+        findings = [
+            *self._expired(dry_run),
+            *self._buried(dry_run),
+            *self._old_uploads(dry_run),
+            *self._orphans(now - _ORPHAN_SECONDS, "moved to orphans/: no manifest points to it", not dry_run),
+            *self._old_orphans(now - _KEPT_SECONDS, dry_run),
+        ]
+        return _report(findings, len(findings), dry_run)
+
+    # ---------------------------------------------------------------- files that manifests point to
+
+    def _restored(self, dry_run: bool) -> Iterator[Finding]:
+        """What was carried when the machine stopped."""
+        with tables.read(self._engine) as connection:
+            kept = list(connection.execute(sa.select(tables.unsynced)))
+        for row in kept:
+            if not dry_run and self._files.restore(row.path, row.data):
+                yield Finding(path=row.path, reason="placed again: it was torn or gone after a crash")
+        if kept and not dry_run:
+            self._writer.settle({row.path: len(row.data) for row in kept})
+
+    def _gone(self, candidates: list[Stored], dry_run: bool) -> Iterator[Finding]:
+        for stored in candidates:
+            if self._files.size_of(stored.path) is None:
+                yield self._fail(stored, dry_run)
+
+    def _fail(self, stored: Stored, dry_run: bool) -> Finding:
+        if not dry_run:
+            self._writer.write(lambda transaction: artifacts.mark_failed(transaction.connection, stored.id))
+        reason = "its file is gone; the manifest is marked failed"
+        return Finding(path=stored.path, artifact_id=stored.id, reason=reason)
+
+    def _flaws(self, stored: Stored, dry_run: bool) -> Iterator[Finding]:
+        try:
+            with self._files.open(self._files.uri(stored.path), stored.size_bytes, stored.checksum) as file:
+                while file.read(1 << 20):
+                    pass
+        except StorageError as error:
+            if self._files.size_of(stored.path) is None:
+                if not self._is_buried(stored):  # deleted since it was listed
+                    yield self._fail(stored, dry_run)
+            else:
+                yield Finding(path=stored.path, artifact_id=stored.id, reason=str(error))
+
+    def _is_buried(self, stored: Stored) -> bool:
+        with tables.read(self._engine) as connection:
+            return artifacts.is_deleted(connection, stored.id)
+
+    def _all(self) -> Iterator[Stored]:
+        after = 0
+        while True:
+            with tables.read(self._engine) as connection:
+                page = list(artifacts.stored_after(connection, after, _NEWEST))
+            yield from page
+            if len(page) < _NEWEST:
+                return
+            after = page[-1].seq
+
+    # ---------------------------------------------------------------- artifacts whose time is over
+
+    def _expired(self, dry_run: bool) -> Iterator[Finding]:
+        now = datetime.now(UTC)
+        with tables.read(self._engine) as connection:
+            limited = [s for s in artifacts.with_retention(connection) if s.created_at + _period(s) < now]
+        for stored in limited:
+            if not dry_run:
+                self._writer.write(partial(_bury, stored=stored, at=now))
+            reason = f"deleted: its retention of {stored.retention} is over"
+            yield Finding(path=stored.path, artifact_id=stored.id, reason=reason)
+
+    def _buried(self, dry_run: bool) -> Iterator[Finding]:
+        """Rows first, files later: whoever reads such a file by its manifest was refused already."""
+        with tables.read(self._engine) as connection:
+            deleted = list(artifacts.deleted(connection))
+        for stored in deleted:
+            if self._files.size_of(stored.path) is not None:
+                if not dry_run:
+                    self._files.remove(stored.path)
+                reason = "bytes of a deleted artifact removed"
+                yield Finding(path=stored.path, artifact_id=stored.id, reason=reason)
+
+    # ---------------------------------------------------------------- files without a manifest
+
+    def _old_uploads(self, dry_run: bool) -> Iterator[Finding]:
+        before = time.time() - _UPLOAD_SECONDS
+        for name, changed in list(self._files.uploads()):
+            if changed < before:
+                if not dry_run:
+                    self._files.orphan(name, upload=True)
+                yield Finding(path=f"temp/{name}", reason="moved to orphans/: an upload nobody registered")
+
+    def _orphans(self, before: float, reason: str, move: bool) -> Iterator[Finding]:
+        for path, changed in list(self._files.paths()):
+            if changed < before and self._is_orphan(path, move):
+                yield Finding(path=path, reason=reason)
+
+    def _is_orphan(self, path: str, move: bool) -> bool:
+        with tables.read(self._engine) as connection:
+            if artifacts.is_known(connection, path):
+                return False
+        return not move or self._writer.write(lambda transaction: self._put_aside(transaction, path))
+
+    def _put_aside(self, transaction: Transaction, path: str) -> bool:
+        """Looks again under the write lock: a registration may have placed a file there meanwhile."""
+        if artifacts.is_known(transaction.connection, path):
+            return False
+        self._files.orphan(path)
+        return True
+
+    def _old_orphans(self, before: float, dry_run: bool) -> Iterator[Finding]:
+        for name, moved in list(self._files.orphaned()):
+            if moved < before:
+                if not dry_run:
+                    self._files.remove_orphan(name)
+                yield Finding(path=f"orphans/{name}", reason="removed: an orphan for more than 7 days")
+
+
+def _bury(transaction: Transaction, stored: Stored, at: datetime) -> None:
+    artifacts.mark_deleted(transaction.connection, stored.id, RETENTION, at)
+
+
+def _period(stored: Stored) -> timedelta:
+    return timedelta(seconds=int(stored.retention[:-1]) * _UNITS[stored.retention[-1]])
+
+
+def _report(findings: list[Finding], checked: int, dry_run: bool) -> Report:
+    for finding in findings:
+        extra = {"path": finding.path, "artifact_id": finding.artifact_id, "dry_run": dry_run}
+        _log.info("upkeep: %s", finding.reason, extra=extra)
+    return Report(findings=findings, checked=checked, dry_run=dry_run)
