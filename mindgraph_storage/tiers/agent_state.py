@@ -21,7 +21,9 @@ from mindgraph_storage.settings import read_settings
 __all__ = ["open_async_checkpointer", "open_checkpointer"]
 
 
-class _OpenSqliteSaver(SqliteSaver):
+class OpenSqliteSaver(SqliteSaver):
+    """A ``SqliteSaver`` that owns its connection."""
+
     def close(self) -> None:
         """Repeating it does nothing."""
         self.conn.close()
@@ -35,7 +37,9 @@ class _OpenSqliteSaver(SqliteSaver):
         self.close()
 
 
-class _OpenAsyncSqliteSaver(AsyncSqliteSaver):
+class OpenAsyncSqliteSaver(AsyncSqliteSaver):
+    """An ``AsyncSqliteSaver`` that owns its connection."""
+
     async def aclose(self) -> None:
         """Repeating it does nothing."""
         await self.conn.close()
@@ -49,23 +53,23 @@ class _OpenAsyncSqliteSaver(AsyncSqliteSaver):
         await self.aclose()
 
 
-def open_checkpointer(url: str | None = None, *, data_dir: str | Path | None = None) -> SqliteSaver:
+def open_checkpointer(url: str | None = None, *, data_dir: str | Path | None = None) -> OpenSqliteSaver:
     """LangGraph's ``SqliteSaver`` on ``<data_dir>/checkpoints.db`` or on ``sqlite:///path``.
 
     Raises InvalidArgument for another kind of URL, Unavailable where the file cannot be opened.
     """
     path = _sqlite_path(url, data_dir)
     try:
-        return _OpenSqliteSaver(sqlite3.connect(path, check_same_thread=False))
+        return OpenSqliteSaver(sqlite3.connect(path, check_same_thread=False))
     except sqlite3.Error as error:
         raise Unavailable(f"the checkpoint database {str(path)!r} cannot be opened: {error}") from error
 
 
 def open_async_checkpointer(
     url: str | None = None, *, data_dir: str | Path | None = None
-) -> AsyncSqliteSaver:
+) -> OpenAsyncSqliteSaver:
     """The same for async graphs: LangGraph's ``AsyncSqliteSaver``. To be called where a loop runs."""
-    return _OpenAsyncSqliteSaver(aiosqlite.connect(_sqlite_path(url, data_dir)))
+    return OpenAsyncSqliteSaver(aiosqlite.connect(_sqlite_path(url, data_dir)))
 
 
 def _sqlite_path(url: str | None, data_dir: str | Path | None) -> Path:

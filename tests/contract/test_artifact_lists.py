@@ -126,9 +126,10 @@ def test_pages(storage: StorageClient, limit: int) -> None:
     refs = [storage.save_artifact(str(i), trace_id=f"t{i % 3}", name=f"n{i}") for i in range(PAGES)]
     pages: list[list[ArtifactManifest]] = []
     after: ArtifactManifest | None = None
-    while page := storage.list_artifacts(limit=limit, after=after):
-        pages.append(page)
-        after = page[-1]
+    for _ in range(PAGES + 1):
+        if page := storage.list_artifacts(limit=limit, after=after):
+            pages.append(page)
+            after = page[-1]
     assert [m.ref() for page in pages for m in page] == refs
     assert all(len(page) == limit for page in pages[:-1])
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -51,7 +52,7 @@ def test_versions_of_a_name_form_a_chain(storage: StorageClient) -> None:
 def test_chains_are_per_process_and_name(storage: StorageClient) -> None:
     """The same name in another process, and another name in this one, begin at version 1."""
     saved = [("t", "a"), ("t", "b"), ("u", "a"), ("t", "a"), ("u", "a")]
-    refs = [storage.save_artifact("x", trace_id=trace, name=name) for trace, name in saved]
+    refs = [storage.save_artifact(str(n), trace_id=t, name=name) for n, (t, name) in enumerate(saved)]
     assert [ref["version"] for ref in refs] == [1, 1, 1, 2, 2]
 
 
@@ -63,11 +64,40 @@ def test_a_chain_may_change_its_type(storage: StorageClient) -> None:
     assert _is_a_chain(_chain(storage, "n"))
 
 
-def test_equal_content_is_a_new_version(storage: StorageClient) -> None:
-    """Without an id nothing is deduplicated: the same content again is the next version."""
-    refs = [storage.save_artifact("same", trace_id="t", name="n") for _ in range(2)]
-    assert [ref["version"] for ref in refs] == [1, 2]
-    assert refs[0]["checksum"] == refs[1]["checksum"]
+def test_unchanged_content_makes_no_new_version(storage: StorageClient) -> None:
+    """Content that is the latest version's already is that version; what an earlier one held is a new one."""
+    refs = [storage.save_artifact(text, trace_id="t", name="n") for text in ("a", "a", "b", "a")]
+    assert [ref["version"] for ref in refs] == [1, 1, 2, 3]
+    assert refs[0] == refs[1]
+    assert _is_a_chain(_chain(storage, "n"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"visibility": "public"},
+        {"artifact_type": "final"},
+        {"content_type": "text/html"},
+        {"retention": "1d"},
+    ],
+)
+def test_the_same_content_saved_otherwise_is_a_new_version(storage: StorageClient, other: Any) -> None:
+    """What differs in anything but its content is not the latest version."""
+    storage.save_artifact("same", trace_id="t", name="n")
+    assert storage.save_artifact("same", trace_id="t", name="n", **other)["version"] == 2
+
+
+def test_an_id_of_its_own_is_a_version_of_its_own(storage: StorageClient) -> None:
+    """A caller who names an id gets an artifact of that id, unchanged content or not."""
+    storage.save_artifact("same", trace_id="t", name="n")
+    assert storage.save_artifact("same", trace_id="t", name="n", artifact_id="art_mine")["version"] == 2
+
+
+def test_nobody_is_given_what_they_may_not_read(storage: StorageClient) -> None:
+    """Content that equals another's private latest version is a version of its own."""
+    theirs = storage.as_agent("agent.a").save_artifact("x", trace_id="t", visibility="private", name="n")
+    mine = storage.as_agent("agent.b").save_artifact("x", trace_id="t", visibility="private", name="n")
+    assert (theirs["version"], mine["version"]) == (1, 2)
 
 
 def test_versions_are_contiguous_under_threads(open_again: OpenStorage) -> None:
@@ -187,7 +217,7 @@ def test_deleting_is_for_the_operator(open_again: OpenStorage) -> None:
 
 
 def test_a_deleted_artifact_says_so(storage: StorageClient) -> None:
-    """After a delete every door says deleted, by whom and when; the bytes are gone and no list shows it."""
+    """After a delete every door says deleted, by whom and when; collection takes the bytes."""
     ref = storage.save_artifact("x", trace_id="t")
     uri = storage.get_artifact(ref).uri
     storage.delete_artifact(ref)
@@ -203,9 +233,10 @@ def test_a_deleted_artifact_says_so(storage: StorageClient) -> None:
             door(storage)
         told = rf"{ref['artifact_id']} was deleted by operator at \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
         assert re.fullmatch(told, caught.value.message)
-    system, path = fsspec.url_to_fs(uri)
-    assert not system.exists(path)
     assert storage.list_artifacts() == []
+    system, path = fsspec.url_to_fs(uri)
+    assert [found.artifact_id for found in storage.collect().findings] == [ref["artifact_id"]]
+    assert not system.exists(path)
 
 
 def test_repeating_a_delete_changes_nothing(open_again: OpenStorage) -> None:

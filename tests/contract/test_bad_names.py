@@ -119,7 +119,7 @@ def test_a_name(storage: StorageClient, name: str) -> None:
 def test_one_name_has_one_spelling(storage: StorageClient) -> None:
     """Composed and decomposed letters are the same name, trace, step and agent, when saved and when asked."""
     agent = storage.as_agent(NFD)
-    refs = [agent.save_artifact("x", trace_id=form, name=form, step_id=form) for form in (NFC, NFD)]
+    refs = [agent.save_artifact(form, trace_id=form, name=form, step_id=form) for form in (NFC, NFD)]
     assert [ref["version"] for ref in refs] == [1, 2]
     manifest = storage.get_artifact(refs[1])
     assert {manifest.name, manifest.trace_id, manifest.step_id, manifest.owner} == {NFC}

@@ -1,0 +1,1 @@
+"""Example pipelines: each runs offline, out of the box, on real documents."""

@@ -1,0 +1,1 @@
+"""Reads documents, finds what they say on a topic, drafts and criticises a brief. Knows no graph."""
