@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sources",
         type=Path,
         metavar="DIR",
-        help="a folder of .md .txt .rst .html .pdf files (default: what installed packages say of themselves)",
+        help="a folder of .md .txt .rst .html .pdf files (default: what installed packages say)",
     )
     parser.add_argument("--thread", metavar="ID", help="the thread to run on (default: made from the topic)")
     parser.add_argument(

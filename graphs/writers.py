@@ -24,9 +24,9 @@ sentence the numbers of the sources it comes from. Aim at 400 to 900 words. If t
 what is good in it and resolve every issue of its critique."""
 
 _CRITIQUE = """\
-You are a strict editor. Judge the draft below against the findings: does it cover the topic's terms, is every
-sentence supported by the sources it cites, is it 400 to 900 words long, does it repeat itself, does one source
-dominate? Name each issue with what to do about it. Pass it only if nothing must change."""
+You are a strict editor. Judge the draft below against the findings: does it cover the topic's terms, is
+every sentence supported by the sources it cites, is it 400 to 900 words long, does it repeat itself, does one
+source dominate? Name each issue with what to do about it. Pass it only if nothing must change."""
 
 
 class ModelError(Exception):

@@ -210,7 +210,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     def open_artifact(self, artifact: Artifact) -> BinaryIO:
         """The artifact's bytes as a binary stream to close, in constant memory.
 
-        The read that reaches the end raises DataLoss where the bytes are not those that were stored.
+        The read that reaches the end raises DataLoss where the bytes are not those that were stored. It can
+        seek: the first seek reads all of it once to verify it, then any range is read as it stands.
         """
         manifest = self._to_load(artifact)
         return self._uploads.open(manifest.uri, manifest.size_bytes, manifest.checksum)

@@ -12,37 +12,30 @@ transaction (``tables.unsynced``) until ``settle`` has synced the file; a save c
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from io import BufferedReader, RawIOBase
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 import fsspec
 
-from mindgraph_storage.errors import (
-    DataLoss,
-    FailedPrecondition,
-    InvalidArgument,
-    ResourceExhausted,
-    StorageError,
-    Unavailable,
-)
+from mindgraph_storage.errors import DataLoss, FailedPrecondition, InvalidArgument
+from mindgraph_storage.tiers.disk_errors import translated
+from mindgraph_storage.tiers.verified import Verified
 
 __all__ = ["ArtifactFiles", "Upload", "artifact_path"]
 
 _CHUNK_BYTES = 1 << 20
 _FOLDER_BYTES = 200
 _UNSAFE = re.compile(r'[/\\:*?"<>|%]|^\.|\.$')
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -76,7 +69,7 @@ class ArtifactFiles:
         self._fs: Any = fsspec.filesystem("file", auto_mkdir=False)
         self._seen: dict[str, Upload] = {}
         self._folders: set[str] = set()
-        with _translated("the storage's folders"):
+        with translated("the storage's folders"):
             folders = (self.root, self.temp, self.orphans)
             for folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +87,7 @@ class ArtifactFiles:
         upload_id = f"up_{uuid.uuid4().hex}"
         digest, size, carried = hashlib.sha256(), 0, list[bytes]()
         try:
-            with _translated("the upload"), open(self._upload(upload_id), "xb", buffering=0) as file:
+            with translated("the upload"), open(self._upload(upload_id), "xb", buffering=0) as file:
                 for chunk in chunks:
                     digest.update(chunk)
                     size += len(chunk)
@@ -117,7 +110,7 @@ class ArtifactFiles:
         Bytes this process hashed as it wrote them are not read again, others are. Raises
         FailedPrecondition where there is no such upload, InvalidArgument where it is something else.
         """
-        with _translated("the upload"):
+        with translated("the upload"):
             try:
                 found_size = os.stat(self._upload(upload_id)).st_size
             except FileNotFoundError:
@@ -165,7 +158,7 @@ class ArtifactFiles:
         """
         target = self._inside(path)
         folder = os.path.dirname(target)
-        with _translated("the placement"):
+        with translated("the placement"):
             try:
                 os.replace(self._upload(upload_id), target)
             except FileNotFoundError:
@@ -186,21 +179,21 @@ class ArtifactFiles:
             return
         folders = {os.path.dirname(self._inside(path)) for path in paths}
         new = folders - self._folders
-        with _translated("the placement"):
+        with translated("the placement"):
             for folder in [*folders, str(self.root)] if new else folders:
                 _sync_folder(folder)
         self._folders |= new
 
     def settle(self, paths: Iterable[str]) -> None:
         """Makes files that were carried durable in place, with their folders."""
-        with _translated("the file"):
+        with translated("the file"):
             found = [path for path in paths if _sync_file(self._inside(path))]
         self.sync(found)
 
     def restore(self, path: str, data: bytes) -> bool:
         """Writes a carried file again where it is not whole; True where it had to."""
         target = self._inside(path)
-        with _translated("the file"):
+        with translated("the file"):
             with suppress(FileNotFoundError), open(target, "rb") as file:
                 if file.read(len(data) + 1) == data:
                     return False
@@ -213,7 +206,7 @@ class ArtifactFiles:
 
     def size_of(self, path: str) -> int | None:
         """The size of the file at a path in bytes; None where there is none."""
-        with _translated("the file"):
+        with translated("the file"):
             try:
                 return os.stat(self._inside(path)).st_size
             except FileNotFoundError:
@@ -221,7 +214,7 @@ class ArtifactFiles:
 
     def paths(self) -> Iterator[tuple[str, float]]:
         """The path of every file under the root, with the time of its last change (seconds since 1970)."""
-        with _translated("the files"):
+        with translated("the files"):
             for folder in sorted(os.scandir(self.root), key=lambda entry: entry.name):
                 if folder.is_dir(follow_symlinks=False):
                     for file in os.scandir(folder):
@@ -242,17 +235,17 @@ class ArtifactFiles:
         """Moves a file that no manifest points to (or an upload left behind) to ``orphans/``."""
         source = self._upload(path) if upload else self._inside(path)
         kept_as = f"{int(time.time())}~{uuid.uuid4().hex[:8]}~{path.replace('/', '~')}"[:255]
-        with _translated("the orphan"), suppress(FileNotFoundError):
+        with translated("the orphan"), suppress(FileNotFoundError):
             os.replace(source, self.orphans / kept_as)
 
     def remove_orphan(self, name: str) -> None:
         """Removes a file from ``orphans/``. Repeating it does nothing."""
-        with _translated("the removal"), suppress(FileNotFoundError):
+        with translated("the removal"), suppress(FileNotFoundError):
             self._fs.rm_file(str(self.orphans / name))
 
     def remove(self, path: str) -> None:
         """Removes the bytes of a deleted artifact. Repeating it does nothing."""
-        with _translated("the removal"), suppress(FileNotFoundError):
+        with translated("the removal"), suppress(FileNotFoundError):
             self._fs.rm_file(self._inside(path))
 
     # ---------------------------------------------------------------- reading
@@ -261,15 +254,16 @@ class ArtifactFiles:
         """A binary stream over the bytes at ``uri`` that has verified them when it ends.
 
         The read that reaches the end, or finds more than ``size_bytes``, raises DataLoss instead of
-        returning where size or checksum differ. Raises DataLoss where the file is gone.
+        returning where size or checksum differ. The first seek reads on to the end to verify before it moves.
+        Raises DataLoss where the file is gone.
         """
         path = self._inside(self._path_of(uri))
-        with _translated(f"the file of {uri}"):
+        with translated(f"the file of {uri}"):
             try:
                 raw = self._fs.open(path, "rb")
             except FileNotFoundError:
                 raise DataLoss(f"the file {uri} of a registered artifact is gone", uri=uri) from None
-        return BufferedReader(_Verified(raw, uri, size_bytes, checksum), _CHUNK_BYTES)
+        return BufferedReader(Verified(raw, uri, size_bytes, checksum), _CHUNK_BYTES)
 
     def uri(self, path: str) -> str:
         """Where the bytes at a path are; paths are stored relative to the root, so that a store can move."""
@@ -301,46 +295,8 @@ def artifact_path(trace_id: str, name: str, version: int, extension: str) -> str
     return f"{folder}/{name}_v{version}.{extension}"
 
 
-class _Verified(RawIOBase):
-    """Hashes what passes by and compares it at the end."""
-
-    def __init__(self, raw: IO[bytes], uri: str, size_bytes: int, checksum: str) -> None:
-        self._raw, self._uri, self._left, self._checksum = raw, uri, size_bytes, checksum
-        self._digest = hashlib.sha256()
-        if size_bytes == 0:
-            self._verify(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        with _translated(f"the file of {self._uri}"):
-            chunk = self._raw.read(len(buffer))
-        self._verify(chunk)
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
-
-    def _verify(self, chunk: bytes) -> None:
-        self._digest.update(chunk)
-        self._left -= len(chunk)
-        if self._left < 0 or (not chunk and self._left > 0):
-            raise DataLoss(
-                f"{self._uri} is {'longer' if self._left < 0 else 'shorter'} than it was", uri=self._uri
-            )
-        if self._left == 0 and (found := f"sha256:{self._digest.hexdigest()}") != self._checksum:
-            raise DataLoss(f"{self._uri} has changed: it is {found}, it was {self._checksum}", uri=self._uri)
-
-    def readall(self) -> bytes:
-        """The rest at once; the inherited one reads 8 KiB at a time."""
-        return b"".join(iter(lambda: self.read(_CHUNK_BYTES) or b"", b""))
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
 def _listed(folder: Path) -> Iterator[tuple[str, float]]:
-    with _translated("the files"):
+    with translated("the files"):
         for file in os.scandir(folder):
             with suppress(FileNotFoundError):
                 yield file.name, file.stat(follow_symlinks=False).st_ctime
@@ -371,19 +327,3 @@ def _write_all(file: IO[bytes], chunk: bytes) -> None:
     view = memoryview(chunk)
     while view:
         view = view[file.write(view) :]
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """A file system's errors in our own words."""
-    try:
-        yield
-    except StorageError:
-        raise
-    except ValueError as error:  # no path can hold a NUL
-        raise InvalidArgument(f"{what}: {error}") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in _NO_ROOM:
-            raise ResourceExhausted(f"no room left for {what}: {reason}") from error
-        raise Unavailable(f"{what} cannot be reached: {reason}") from error

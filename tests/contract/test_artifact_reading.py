@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import random
 import tracemalloc
 from collections.abc import Callable
@@ -213,3 +214,27 @@ def test_damage_elsewhere_harms_no_other_artifact(storage: StorageClient) -> Non
     _damage(storage.get_artifact(refs[1]).uri, "missing")
     assert [storage.load_artifact(refs[i]) for i in (0, 2)] == ["v0", "v2"]
     assert storage.save_artifact("v3", trace_id="t", name="n")["version"] == 4
+
+
+def test_a_range_is_read_of_verified_bytes(storage: StorageClient) -> None:
+    """A stream can seek: it verifies the whole first, then gives any range and still ends as it should."""
+    data = b"".join(number.to_bytes(3) for number in range(1_000_000))
+    ref = storage.save_artifact(data, trace_id="t")
+    with storage.open_artifact(ref) as stream:
+        assert stream.seek(-10, os.SEEK_END) == len(data) - 10
+        assert stream.read() == data[-10:]
+        stream.seek(1_500_000)
+        assert stream.read(100) == data[1_500_000:1_500_100]
+        assert stream.seek(5, os.SEEK_CUR) == 1_500_105
+        assert stream.tell() == 1_500_105
+        stream.seek(0)
+        assert stream.read() == data
+
+
+def test_no_range_of_changed_bytes(storage: StorageClient) -> None:
+    """One flipped byte at the end is DataLoss for a range at the start."""
+    ref = storage.save_artifact(b"\xff" * 2_000_000, trace_id="t")
+    system, path = fsspec.url_to_fs(storage.get_artifact(ref).uri)
+    system.pipe_file(path, b"\xff" * 1_999_999 + b"\xfe")
+    with storage.open_artifact(ref) as stream, pytest.raises(DataLoss):
+        stream.seek(10)
