@@ -9,7 +9,8 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from mindgraph_storage.client.client import OPERATOR, StorageClient
+from mindgraph_storage.client.arguments import OPERATOR
+from mindgraph_storage.client.client import StorageClient
 from mindgraph_storage.client.transport import InProcess
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.process import Place

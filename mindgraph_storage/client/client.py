@@ -8,7 +8,6 @@ trace, step, thread and agent it speaks for.
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -20,6 +19,15 @@ from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
 from pydantic import BaseModel
 
 from mindgraph_storage import content as contents
+from mindgraph_storage.client.arguments import (
+    OPERATOR,
+    Artifact,
+    agent_of,
+    context_of,
+    id_of,
+    new_id,
+    where_of,
+)
 from mindgraph_storage.client.transport import StagedUpload, Transport, Uploads
 from mindgraph_storage.errors import FailedPrecondition, InvalidArgument
 from mindgraph_storage.manifest import (
@@ -28,7 +36,6 @@ from mindgraph_storage.manifest import (
     ArtifactRef,
     Lineage,
     Visibility,
-    new_artifact_id,
 )
 from mindgraph_storage.messages import (
     Collect,
@@ -48,7 +55,6 @@ from mindgraph_storage.messages import (
     Report,
     Request,
     Verify,
-    Where,
     decode_answer,
     encode_command,
     validated,
@@ -57,10 +63,6 @@ from mindgraph_storage.process import Place, Process, ProcessStatus, Run, Step
 
 __all__ = ["OPERATOR", "StorageClient"]
 
-OPERATOR = "operator"
-"""Who asks through a storage that was opened directly and for no agent. No agent can be called so."""
-
-Artifact = str | ArtifactRef | ArtifactManifest
 OutputT = TypeVar("OutputT", bound=BaseModel)
 ResultT = TypeVar("ResultT")
 ParamT = ParamSpec("ParamT")
@@ -109,7 +111,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         place: Callable[[], Place | None] = _nowhere,
     ) -> None:
         self._transport, self._uploads, self._place = transport, uploads, place
-        self._agent_id = None if agent_id is None else _agent(agent_id)
+        self._agent_id = None if agent_id is None else agent_of(agent_id)
         self._fixed = False
         self._closed = False
         self._owner = self
@@ -168,14 +170,14 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
                 "content_type": encoded.content_type,
                 "visibility": visibility,
                 "retention": retention,
-                "context": _context(context, place),
-                "where": _where(place),
+                "context": context_of(context, place),
+                "where": where_of(place),
                 "unless_unchanged": artifact_id is None,
             },
         )
         upload = self._uploads.stage(encoded.chunks)
-        new_id = _artifact_id(place, described, upload.checksum) if artifact_id is None else artifact_id
-        return self._register(described, upload, new_id, place)
+        own_id = new_id(place, described, upload.checksum) if artifact_id is None else artifact_id
+        return self._register(described, upload, own_id, place)
 
     def _register(
         self, described: RegisterArtifact, upload: StagedUpload, artifact_id: str, place: Place | None
@@ -224,7 +226,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
 
     def get_artifact(self, artifact: Artifact) -> ArtifactManifest:
         """The artifact's manifest."""
-        return self.request(validated(GetArtifact, {"artifact_id": _id(artifact)})).manifest
+        return self.request(validated(GetArtifact, {"artifact_id": id_of(artifact)})).manifest
 
     def list_artifacts(
         self,
@@ -256,13 +258,13 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         asked = {k: v for k, v in locals().items() if k != "self" and v is not None}
         for pointer in ("input_artifact", "after"):
             if pointer in asked:
-                asked[pointer] = _id(asked[pointer])
+                asked[pointer] = id_of(asked[pointer])
         return self.request(validated(ListArtifacts, asked)).manifests
 
     def get_artifact_uri(self, artifact: Artifact, *, expires_in: int | None = None) -> str:
         """A URI to read the bytes, good for ``expires_in`` seconds where the file system can sign it."""
         return self.request(
-            validated(GetArtifactUri, {"artifact_id": _id(artifact), "expires_in": expires_in})
+            validated(GetArtifactUri, {"artifact_id": id_of(artifact), "expires_in": expires_in})
         ).uri
 
     def delete_artifact(self, artifact: Artifact) -> None:
@@ -270,11 +272,11 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
 
         Loading it says who deleted it and when (NotFound). Repeating it does nothing.
         """
-        self.request(validated(DeleteArtifact, {"artifact_id": _id(artifact)}))
+        self.request(validated(DeleteArtifact, {"artifact_id": id_of(artifact)}))
 
     def lineage(self, artifact: Artifact) -> Lineage:
         """What the artifact was made from and what was made from it, all the way in both directions."""
-        return self.request(validated(GetLineage, {"artifact_id": _id(artifact)})).lineage
+        return self.request(validated(GetLineage, {"artifact_id": id_of(artifact)})).lineage
 
     # ---------------------------------------------------------------- looking after
 
@@ -351,7 +353,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         if self._owner._closed:
             raise FailedPrecondition("the storage is closed")
         place = self._place()
-        asker = self._asker(place) if agent_id is None else _agent(agent_id)
+        asker = self._asker(place) if agent_id is None else agent_of(agent_id)
         command = Command(
             id=str(uuid.uuid4()),
             source=asker,
@@ -369,7 +371,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
 
     def _asker(self, place: Place | None) -> str:
         if place is not None and not self._fixed:
-            return _agent(place.agent_id)
+            return agent_of(place.agent_id)
         return self._agent_id or OPERATOR
 
     def close(self) -> None:
@@ -389,51 +391,3 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         await self.aclose()
 
     aclose = _awaited(close)
-
-
-def _agent(agent_id: str) -> str:
-    """The id of an agent; the operator's is nobody else's."""
-    if agent_id == OPERATOR:
-        raise InvalidArgument(f"agent_id: {OPERATOR!r} is reserved; leave agent_id out to be the operator")
-    return validated(CommandContext, {"requester_id": agent_id}).requester_id
-
-
-def _id(artifact: Artifact) -> str:
-    match artifact:
-        case str():
-            return artifact
-        case ArtifactManifest():
-            return artifact.id
-        case {"artifact_id": str(artifact_id)}:
-            return artifact_id
-        case _:
-            raise InvalidArgument(f"artifact: must be an id, a ref or a manifest, got {artifact!r:.80}")
-
-
-def _context(context: ArtifactContext | Mapping[str, Any] | None, place: Place | None) -> dict[str, Any]:
-    """The context as given, with what the step loaded where its inputs were not given."""
-    if isinstance(context, ArtifactContext):
-        context = context.model_dump(exclude_unset=True)
-    if context is not None and not isinstance(context, Mapping):
-        raise InvalidArgument(f"context: must be an ArtifactContext or a dict, got {context!r:.80}")
-    given = dict(context or {})
-    if unknown := sorted(set(given) - set(ArtifactContext.model_fields)):
-        known = ", ".join(ArtifactContext.model_fields)
-        raise InvalidArgument(f"context: unknown {', '.join(map(repr, unknown))}; it has {known}")
-    inputs = given.get("input_artifacts")
-    loaded = place.loads.artifact_ids if place else []
-    if inputs is not None and not isinstance(inputs, (list, tuple)):
-        raise InvalidArgument(f"context.input_artifacts: must be a list of artifacts, got {inputs!r:.80}")
-    return {**given, "input_artifacts": list(loaded) if inputs is None else [_id(used) for used in inputs]}
-
-
-def _where(place: Place | None) -> dict[str, Any]:
-    return {name: getattr(place, name) for name in Where.model_fields} if place else {}
-
-
-def _artifact_id(place: Place | None, described: RegisterArtifact, checksum: str) -> str:
-    """A new id; inside a graph the one that the same save of the same task has whenever it is run again."""
-    if place is None:
-        return new_artifact_id()
-    save = [described.trace_id, place.thread_id, place.task_id, place.tool_call_id, described.name]
-    return new_artifact_id(json.dumps([*save, place.loads.next_save(json.dumps(save)), checksum]))

@@ -58,18 +58,23 @@ def open_checkpointer(url: str | None = None, *, data_dir: str | Path | None = N
 
     Raises InvalidArgument for another kind of URL, Unavailable where the file cannot be opened.
     """
-    path = _sqlite_path(url, data_dir)
-    try:
-        return OpenSqliteSaver(sqlite3.connect(path, check_same_thread=False))
-    except sqlite3.Error as error:
-        raise Unavailable(f"the checkpoint database {str(path)!r} cannot be opened: {error}") from error
+    return OpenSqliteSaver(_connected(_sqlite_path(url, data_dir)))
 
 
 def open_async_checkpointer(
     url: str | None = None, *, data_dir: str | Path | None = None
 ) -> OpenAsyncSqliteSaver:
     """The same for async graphs: LangGraph's ``AsyncSqliteSaver``. To be called where a loop runs."""
-    return OpenAsyncSqliteSaver(aiosqlite.connect(_sqlite_path(url, data_dir)))
+    path = _sqlite_path(url, data_dir)
+    _connected(path).close()  # aiosqlite connects when it is first used, which is late to say that it cannot
+    return OpenAsyncSqliteSaver(aiosqlite.connect(path))
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    try:
+        return sqlite3.connect(path, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise Unavailable(f"the checkpoint database {str(path)!r} cannot be opened: {error}") from error
 
 
 def _sqlite_path(url: str | None, data_dir: str | Path | None) -> Path:
