@@ -136,7 +136,6 @@ class Where(_Message):
     thread_id: str | None = None
     checkpoint_ns: str | None = None
     task_id: str | None = None
-    root_task_id: str | None = None
     from_checkpoint_id: str | None = None
     run_id: str | None = None
     attempt_id: str | None = None
@@ -276,12 +275,17 @@ class FinishRun(Request[Done]):
 
 
 class StartStep(Request[Done]):
-    """Records that an attempt begins; its number within the task is counted by the service."""
+    """Records that an attempt begins; its number within the task is counted by the service.
+
+    ``root_attempt_id`` is the attempt of the root graph's node that it runs inside, or its own id;
+    ``graph_ns`` the namespace whose checkpoints hold its writes.
+    """
 
     action = "start_step"
     output = Done
 
     attempt_id: str
+    root_attempt_id: str
     run_id: str
     trace_id: TraceId
     step_id: StepId

@@ -111,7 +111,6 @@ class Place:
     agent_id: str
     task_id: str
     checkpoint_ns: str
-    root_task_id: str | None = None
     trace_id: str | None = None
     thread_id: str | None = None
     from_checkpoint_id: str | None = None

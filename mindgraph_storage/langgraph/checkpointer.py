@@ -12,7 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
 
 from mindgraph_storage.client import StorageClient
 from mindgraph_storage.langgraph.place import recorders_of, thread_of, trace_of
@@ -42,6 +48,21 @@ class _Recording(BaseCheckpointSaver[Any]):
     def with_allowlist(self, *args: Any, **kwargs: Any) -> Any:
         inner = self.inner.with_allowlist(*args, **kwargs)
         return self if inner is self.inner else recording(inner, self.storage)
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        found = self.inner.get_tuple(config)
+        self._stand_at(config, found)
+        return found
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        found = await self.inner.aget_tuple(config)
+        self._stand_at(config, found)
+        return found
+
+    def _stand_at(self, config: RunnableConfig, found: CheckpointTuple | None) -> None:
+        if found is not None and (recorder := _recorder(config)) is not None:
+            configurable = found.config["configurable"]
+            recorder.at_checkpoint(configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"])
 
     def put(
         self,
@@ -84,6 +105,8 @@ class _Recording(BaseCheckpointSaver[Any]):
     def _link(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
         configurable = config["configurable"]
         recorder, thread_id = _recorder(config), thread_of(configurable)
+        if recorder is not None:
+            recorder.at_checkpoint(configurable.get("checkpoint_ns", ""), checkpoint["id"])
         trace_id = recorder.trace_id if recorder else trace_of(configurable)
         if thread_id is None or trace_id is None:
             return  # the inner saver would have refused it

@@ -37,7 +37,7 @@ __all__ = [
 _MOST_ATTEMPTS = 1024
 
 _tool_call_id: ContextVar[str | None] = ContextVar("mindgraph_tool_call_id", default=None)
-_unrecorded: OrderedDict[tuple[Any, ...], Loads] = OrderedDict()
+_unrecorded: OrderedDict[tuple[Any, ...], tuple[Any, Loads]] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -46,8 +46,8 @@ class Attempt:
     """A step attempt under way in a recorded run."""
 
     attempt_id: str
+    root_attempt_id: str
     task_id: str
-    root_task_id: str
     agent_id: str
     loads: Loads = field(default_factory=Loads)
 
@@ -90,7 +90,6 @@ def current_place() -> Place | None:
         step_id=node,
         agent_id=attempt.agent_id if attempt else agent_of(configurable, node),
         task_id=task_id,
-        root_task_id=attempt.root_task_id if attempt else split_namespace(namespace.split("|")[0])[2],
         checkpoint_ns=namespace,
         trace_id=recorder.trace_id if recorder else trace_of(configurable),
         thread_id=thread_of(configurable),
@@ -149,7 +148,7 @@ def _loads_of(configurable: Mapping[str, Any]) -> Loads:
         id(info),
     )
     with _lock:
-        loads = _unrecorded.setdefault(key, Loads())
+        _, loads = _unrecorded.setdefault(key, (info, Loads()))  # holding info keeps its id its own
         _unrecorded.move_to_end(key)
         if len(_unrecorded) > _MOST_ATTEMPTS:
             _unrecorded.popitem(last=False)

@@ -28,10 +28,10 @@ _MOST_ERROR_CHARACTERS = 2000
 
 @dataclass(frozen=True)
 class _Enclosing:
-    """The step around a callback: its namespace, its root-level task, the namespace that checkpoints it."""
+    """The step around a callback: its namespace, its root-level attempt, where its writes are checkpointed."""
 
     namespace: str
-    root_task_id: str | None
+    root_attempt_id: str | None
     graph_ns: str
 
 
@@ -60,6 +60,8 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         self._attempts: dict[UUID, Attempt] = {}
         self._not_ours: set[UUID] = set()
         self._began_from: dict[str, str] = {}
+        self._checkpoints: dict[str, str] = {}
+        self.is_sync = False
         self._interrupted = False
 
     # ---------------------------------------------------------------- the run
@@ -97,6 +99,10 @@ class RunRecorder(GraphCallbackHandler, Recorder):
     def began_from(self, task_id: str, checkpoint_id: str) -> None:
         """A task's writes name the checkpoint it began from; told to the service with the next checkpoint."""
         self._began_from[task_id] = checkpoint_id
+
+    def at_checkpoint(self, checkpoint_ns: str, checkpoint_id: str) -> None:
+        """The checkpoint a graph of this run stands at: with ``durability="sync"`` its next steps begin there."""
+        self._checkpoints[checkpoint_ns] = checkpoint_id
 
     def take_began_from(self) -> dict[str, str]:
         """What was gathered since the last time."""
@@ -144,13 +150,17 @@ class RunRecorder(GraphCallbackHandler, Recorder):
             graph_ns = enclosing.graph_ns
         elif "node_error_handler" in metadata["langgraph_path"]:
             graph_ns = split_namespace(graph_ns)[0]
-        root_task_id = enclosing.root_task_id or task_id
-        self._enclosing[run_id] = _Enclosing(namespace, root_task_id, graph_ns)
+        elif _is_elsewhere(namespace, enclosing.namespace):
+            graph_ns = f"{enclosing.namespace}|~|{graph_ns}"  # no checkpoint of this run's is called so
+        attempt_id = str(uuid.uuid4())
+        root_attempt_id = enclosing.root_attempt_id or attempt_id
+        self._enclosing[run_id] = _Enclosing(namespace, root_attempt_id, graph_ns)
         agent_id = agent_of(self._configurable, node)
-        attempt = Attempt(str(uuid.uuid4()), task_id, root_task_id, agent_id)
+        attempt = Attempt(attempt_id, root_attempt_id, task_id, agent_id)
         self.send(
             StartStep(
-                attempt_id=attempt.attempt_id,
+                attempt_id=attempt_id,
+                root_attempt_id=root_attempt_id,
                 run_id=self.run_id,
                 trace_id=self.trace_id,
                 step_id=node,
@@ -159,6 +169,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
                 checkpoint_ns=namespace,
                 graph_ns=graph_ns,
                 superstep=metadata["langgraph_step"],
+                from_checkpoint_id=self._checkpoints.get(graph_ns) if self.is_sync else None,
                 agent_id=agent_id,
             ),
             agent_id,
@@ -197,6 +208,15 @@ def _is_step(tags: list[str], metadata: Mapping[str, Any], name: Any) -> bool:
     if "langgraph_node" not in metadata or "langsmith:hidden" in tags:
         return False
     return _is_task(metadata, name) or any(tag.startswith("graph:step:") for tag in tags)
+
+
+def _is_elsewhere(namespace: str, enclosing: str) -> bool:
+    """An unrecorded graph, run inside a step on a thread of its own: its namespace starts anew.
+
+    A subgraph with ``checkpointer=True`` is not: it only drops the task ids from the namespace.
+    """
+    bare = "|".join(part.partition(":")[0] for part in enclosing.split("|"))
+    return bool(enclosing) and not namespace.startswith((f"{enclosing}|", f"{bare}|"))
 
 
 def _is_task(metadata: Mapping[str, Any], name: Any) -> bool:

@@ -60,7 +60,7 @@ class _Tools:
             ),
         ] = "intermediate",
         content_type: Annotated[str, Field(description=f"MIME type: {_TEXT_TYPES}.")] = "text/plain",
-        runtime: ToolRuntime = None,  # type: ignore[assignment]  # filled by ToolNode, absent without one
+        runtime: ToolRuntime[Any, Any] = None,  # type: ignore[assignment]  # filled by ToolNode, absent without one
     ) -> Answer:
         """Keep a text as an artifact that outlives this conversation. Answers with its id and version."""
         ref = self._storage.save_artifact(
@@ -75,7 +75,7 @@ class _Tools:
         limit: Annotated[
             int, Field(ge=1, le=_MOST_PAGE_CHARACTERS, description="Most characters to return.")
         ] = _PAGE_CHARACTERS,
-        runtime: ToolRuntime = None,  # type: ignore[assignment]
+        runtime: ToolRuntime[Any, Any] = None,  # type: ignore[assignment]
     ) -> Answer:
         """Read an artifact by its id, a page at a time."""
         manifest = self._storage.get_artifact(artifact_id)
@@ -96,11 +96,14 @@ class _Tools:
         latest: Annotated[bool, Field(description="Only the newest version of each name.")] = True,
         limit: Annotated[int, Field(ge=1, le=100, description="Most artifacts to return.")] = 20,
         after: Annotated[str | None, Field(description="Id of the last artifact of the page before.")] = None,
-        runtime: ToolRuntime = None,  # type: ignore[assignment]
+        runtime: ToolRuntime[Any, Any] = None,  # type: ignore[assignment]
     ) -> Answer:
         """List the artifacts of this process that you may read, oldest first."""
+        place = current_place()
+        if place is not None and place.trace_id is None:
+            return "This conversation has no thread, so it keeps no artifacts.", []
         found = self._storage.list_artifacts(
-            trace_id=place.trace_id if (place := current_place()) else None,
+            trace_id=place.trace_id if place else None,
             name=name,
             artifact_type=artifact_type,
             latest=latest,

@@ -123,6 +123,7 @@ class _RecordedGraph:
             outer.leave_out(recorder.root)
         if not nested:
             self._prefer_sync(configurable, options)
+        recorder.is_sync = "sync" in (options.get("durability"), configurable.get(_DURABILITY))
         return self._recorded_config(config, configurable, recorder), recorder
 
     def _prefer_sync(self, configurable: Mapping[str, Any], options: dict[str, Any]) -> None:

@@ -166,10 +166,14 @@ def list_page(
     connection: sa.Connection, request: ListArtifacts, uri_of: UriOf, allowed: Condition
 ) -> list[ArtifactManifest]:
     """One page of what fits the filters and may be read, oldest first."""
-    query = sa.select(artifacts).where(_NOT_DELETED, allowed.sql, *_conditions(request))
+    conditions = (_NOT_DELETED, allowed.sql, *_conditions(request))
     if request.latest:
-        query = query.where(_is_latest())
-    page = query.order_by(artifacts.c.seq).limit(request.limit)
+        newest = sa.select(sa.func.max(artifacts.c.seq)).where(*conditions)
+        conditions = (artifacts.c.seq.in_(newest.group_by(artifacts.c.trace_id, artifacts.c.name)),)
+    if request.after is not None:
+        after = sa.select(artifacts.c.seq).where(artifacts.c.id == request.after).scalar_subquery()
+        conditions = (*conditions, artifacts.c.seq > after)
+    page = sa.select(artifacts).where(*conditions).order_by(artifacts.c.seq).limit(request.limit)
     return [_manifest(row, uri_of) for row in connection.execute(page, dict(allowed.values))]
 
 
@@ -184,21 +188,20 @@ def _conditions(request: ListArtifacts) -> Iterable[sa.ColumnElement[bool]]:
     if request.input_artifact is not None:
         made_of = sa.select(artifact_inputs.c.artifact_id)
         yield artifacts.c.id.in_(made_of.where(artifact_inputs.c.input_artifact_id == request.input_artifact))
+    if request.thread_id is not None:
+        on_thread = _saved_by(steps.c.thread_id == request.thread_id)
+        yield (artifacts.c.thread_id == request.thread_id) | artifacts.c.id.in_(on_thread)
     if request.checkpoint_id is not None:
         yield _visible_at(request.checkpoint_id, request.thread_id)
-    if request.after is not None:
-        after = sa.select(artifacts.c.seq).where(artifacts.c.id == request.after).scalar_subquery()
-        yield artifacts.c.seq > after
 
 
-def _is_latest() -> sa.ColumnElement[bool]:
-    """No later version under the same name; deleted ones do not count."""
-    later = artifacts.alias("later")
-    return ~sa.exists().where(
-        later.c.trace_id == artifacts.c.trace_id,
-        later.c.name == artifacts.c.name,
-        later.c.version > artifacts.c.version,
-        later.c.deleted_at.is_(None),
+def _saved_by(*attempts: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Ids of what was saved by such step attempts; by several, where they saved the same."""
+    saved = artifact_uses.join(steps, steps.c.attempt_id == artifact_uses.c.attempt_id)
+    return (
+        sa.select(artifact_uses.c.artifact_id)
+        .select_from(saved)
+        .where(artifact_uses.c.use == "saved", *attempts)
     )
 
 
@@ -220,13 +223,13 @@ def _visible_at(checkpoint_id: str, thread_id: str | None) -> sa.ColumnElement[b
             checkpoints.c.checkpoint_id == line.c.parent_checkpoint_id,
         )
     )
-    return sa.exists().where(
-        steps.c.thread_id == artifacts.c.thread_id,
-        steps.c.task_id == artifacts.c.root_task_id,
-        steps.c.status == "completed",
-        steps.c.thread_id == line.c.thread_id,
-        steps.c.produced_checkpoint_id == line.c.checkpoint_id,
+    root = steps.alias("root")
+    held = sa.exists().where(
+        root.c.attempt_id == steps.c.root_attempt_id,
+        root.c.thread_id == line.c.thread_id,
+        root.c.produced_checkpoint_id == line.c.checkpoint_id,
     )
+    return artifacts.c.id.in_(_saved_by(steps.c.status == "completed", held))
 
 
 def neighbours(
@@ -284,7 +287,6 @@ _EQUAL = (
     "artifact_type",
     "step_id",
     "name",
-    "thread_id",
     "created_by",
     "status",
     "model_name",

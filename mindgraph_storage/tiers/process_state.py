@@ -73,7 +73,6 @@ _ATTEMPTS = _ATTEMPTS.where(
 _BEGAN_FROM = steps.update().where(
     steps.c.thread_id == sa.bindparam("its_thread"),
     steps.c.task_id == sa.bindparam("its_task"),
-    steps.c.from_checkpoint_id.is_(None),
 )
 
 _later = steps.alias("later")
