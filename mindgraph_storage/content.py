@@ -2,20 +2,29 @@
 
 ``encode`` turns a value into chunks of bytes; ``decode`` turns verified bytes back. Nothing is ever pickled,
 and nothing is stored that would come back as something else without a word: a value JSON cannot hold is
-refused with the place it stands at.
+refused with the place it stands at. The kinds that libraries bring are in ``content_kinds``.
 """
 
 from __future__ import annotations
 
 import json
 import mimetypes
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, is_dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
-from pydantic import BaseModel, JsonValue, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    JsonValue,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+)
 
+from mindgraph_storage.content_kinds import NPY, PARQUET, kind_asked_for, kind_of
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.manifest import finite
 
@@ -23,20 +32,67 @@ __all__ = ["Content", "decode", "encode", "extension_of"]
 
 CHUNK_BYTES = 1 << 20
 _STORABLE = (
-    "text, bytes, JSON values (dict, list, str, int, float, bool, None), pydantic models, "
-    "a pathlib.Path to a file or an open binary file"
+    "text, bytes, JSON values (dict, list, str, int, float, bool, None), pydantic models, dataclasses, "
+    "LangChain messages and documents or a list of these, pandas and polars DataFrames, NumPy arrays, "
+    "PIL images, a pathlib.Path to a file or an open binary file"
 )
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 _TYPES = mimetypes.MimeTypes(())  # the standard library's own table: the same on every machine
-for _content_type, _extension in (
-    ("text/markdown", ".md"),
-    ("application/x-ndjson", ".jsonl"),
-    ("application/yaml", ".yaml"),
-    ("application/toml", ".toml"),
-    ("application/xml", ".xml"),
-    ("application/vnd.apache.parquet", ".parquet"),
-):
-    _TYPES.add_type(_content_type, _extension)
+_EXTENSIONS = {  # the usual ones, which that table has in some versions of Python and not in others
+    "text/plain": "txt log",
+    "text/markdown": "md markdown",
+    "text/html": "html htm",
+    "text/css": "css",
+    "text/csv": "csv",
+    "text/tab-separated-values": "tsv",
+    "text/javascript": "js mjs",
+    "text/x-python": "py",
+    "text/x-rst": "rst",
+    "application/json": "json",
+    "application/x-ndjson": "jsonl ndjson",
+    "application/geo+json": "geojson",
+    "application/ld+json": "jsonld",
+    "application/x-ipynb+json": "ipynb",
+    "application/yaml": "yaml yml",
+    "application/toml": "toml",
+    "application/xml": "xml",
+    "application/sql": "sql",
+    PARQUET: "parquet",
+    "application/vnd.apache.arrow.file": "arrow feather",
+    NPY: "npy",
+    "image/png": "png",
+    "image/jpeg": "jpg jpeg",
+    "image/webp": "webp",
+    "image/avif": "avif",
+    "image/gif": "gif",
+    "image/tiff": "tiff tif",
+    "image/bmp": "bmp",
+    "image/svg+xml": "svg",
+    "audio/mpeg": "mp3",
+    "audio/wav": "wav",
+    "audio/ogg": "ogg",
+    "audio/flac": "flac",
+    "audio/mp4": "m4a",
+    "video/mp4": "mp4",
+    "video/webm": "webm",
+    "application/pdf": "pdf",
+    "application/rtf": "rtf",
+    "application/epub+zip": "epub",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
+    "application/vnd.oasis.opendocument.text": "odt",
+    "application/vnd.oasis.opendocument.spreadsheet": "ods",
+    "application/zip": "zip",
+    "application/x-tar": "tar",
+    "application/gzip": "gz tgz svgz",
+    "application/x-bzip2": "bz2",
+    "application/x-xz": "xz",
+    "application/zstd": "zst",
+    "application/x-7z-compressed": "7z",
+    "application/octet-stream": "bin",
+}
+_TYPE_OF = {f".{suffix}": kind for kind, suffixes in _EXTENSIONS.items() for suffix in suffixes.split()}
 
 
 @dataclass(frozen=True)
@@ -50,8 +106,11 @@ class Content:
 def encode(value: Any, content_type: str | None = None) -> Content:
     """The value as bytes; ``content_type`` overrides the one its Python type suggests.
 
-    Text is stored as UTF-8, JSON indented so that a person can read it. Raises InvalidArgument for a value
-    that cannot be stored, a missing file, and text that is said to be JSON and is not.
+    Text is stored as UTF-8; models, dataclasses, LangChain messages and documents, and lists of these as
+    JSON, indented so that a person can read it; frames as Parquet, arrays as npy, images as PNG or the image
+    type that is asked for. Raises InvalidArgument for a value that cannot be stored, or not as that type, and
+    for text that is said to be JSON and is not; FailedPrecondition, with what to install, where a format
+    needs a library that is not there. A file is read as the chunks are taken: a missing one raises then.
     """
     if content_type is not None and not isinstance(content_type, str):
         raise InvalidArgument(f"content_type: must be text such as 'text/markdown', got {content_type!r:.80}")
@@ -60,12 +119,17 @@ def encode(value: Any, content_type: str | None = None) -> Content:
             return _text(value, content_type or "text/plain")
         case bytes() | bytearray() | memoryview():
             return Content([bytes(value)], content_type or "application/octet-stream")
-        case BaseModel():
+        case _ if _is_record(value):
             return _json(_dumped(value), content_type)
+        case list() | tuple() if value and all(map(_is_record, value)):
+            return _json([_dumped(item) for item in value], content_type)
         case Path():
             return Content(_file_chunks(value), content_type or _guess(value))
         case None | bool() | int() | float() | dict() | list() | tuple():
             return _json(value, content_type)
+        case _ if kind := kind_of(value):
+            data, content_type = kind.encode(value, content_type)
+            return Content([data], content_type)
         case _ if callable(getattr(value, "read", None)):
             return Content(_stream_chunks(value), content_type or "application/octet-stream")
         case _:
@@ -94,12 +158,27 @@ def _json(value: Any, content_type: str | None) -> Content:
     return _text(text + "\n", content_type or "application/json")
 
 
-def _dumped(value: BaseModel) -> Any:
+def _is_record(value: Any) -> bool:
+    """Whether pydantic knows how to write it as JSON; LangChain's messages and documents are models."""
+    return isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, type))
+
+
+def _dumped(value: Any) -> Any:
     try:
-        finite(value.model_dump())  # as JSON pydantic would write null for NaN, without a word
-        return value.model_dump(mode="json")
-    except (ValueError, TypeError) as error:
+        finite(_dump(value, mode="python"))  # as JSON pydantic would write null for NaN, without a word
+        return _dump(value, mode="json")
+    except (ValueError, TypeError, AttributeError, PydanticUserError, PydanticUndefinedAnnotation) as error:
         raise InvalidArgument(f"content: JSON cannot hold this {_kind(value)}: {error}") from None
+
+
+def _dump(value: Any, mode: Literal["python", "json"]) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode=mode)
+    # nothing has checked a dataclass's fields yet, and one that is not as annotated would not load
+    return _fields_of(type(value)).dump_python(value, mode=mode, warnings="error")
+
+
+_fields_of: Callable[[type], TypeAdapter[Any]] = lru_cache(maxsize=128)(TypeAdapter)
 
 
 def _lists(value: Any) -> Any:
@@ -130,7 +209,9 @@ def _kind(value: Any) -> str:
 
 
 def _guess(path: Path) -> str:
-    return _TYPES.guess_type(path.name)[0] or "application/octet-stream"
+    """By the last suffix: of a .csv.gz, whose bytes are no text, that it is compressed."""
+    suffix = path.suffix.lower()
+    return _TYPE_OF.get(suffix) or _TYPES.types_map[True].get(suffix) or "application/octet-stream"
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:
@@ -159,13 +240,19 @@ def _read(file: BinaryIO) -> bytes:
 def decode(data: bytes, content_type: str, as_: Any = None) -> Any:
     """The bytes as a value: what their content type says, or as ``as_``.
 
-    ``as_`` is ``bytes``, ``str`` or any type pydantic can read from JSON (a model, ``dict``,
-    ``list[int]``, …). Raises InvalidArgument where the bytes are not of that kind.
+    ``as_`` is ``bytes``, ``str``, ``pandas.DataFrame``, ``polars.DataFrame``, ``numpy.ndarray``,
+    ``PIL.Image.Image`` or any type pydantic can read from JSON (a model, a dataclass, ``dict``,
+    ``list[int]``, ``list[AnyMessage]``, …). Without it text comes as str, JSON as its value, everything else
+    as bytes, frames and images too: what a load gives must not depend on which libraries are installed where
+    it runs. A frame of pandas may be loaded as one of polars, where its index is a column, and the other way
+    round. Raises InvalidArgument where the bytes are not of that kind, FailedPrecondition as ``encode`` does.
     """
     if as_ is bytes:
         return data
     if as_ is str:
         return _as_text(data, content_type)
+    if kind := kind_asked_for(as_):
+        return kind.decode(data, content_type)
     if as_ is not None:
         return _as_type(data, as_)
     if _is_json(content_type):
@@ -185,9 +272,10 @@ def _as_text(data: bytes, content_type: str) -> str:
 def _as_type(data: bytes, as_: Any) -> Any:
     try:
         return TypeAdapter(as_).validate_json(data)
-    except PydanticUserError as error:
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         raise InvalidArgument(
-            f"as_: cannot load as {as_!r}; it can be bytes, str or a type pydantic reads from JSON"
+            f"as_: cannot load as {as_!r}; it can be bytes, str, pandas.DataFrame, polars.DataFrame, "
+            "numpy.ndarray, PIL.Image.Image or a type pydantic reads from JSON"
         ) from error
     except ValidationError as error:
         flaw = error.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -215,4 +303,7 @@ def _is_json(content_type: str) -> bool:
 
 def extension_of(content_type: str) -> str:
     """The file name extension of a MIME type, without the dot: ``bin`` where it has no known one."""
-    return (_TYPES.guess_extension(content_type.partition(";")[0].strip()) or ".bin").removeprefix(".")
+    kind = content_type.partition(";")[0].strip().lower()
+    if usual := _EXTENSIONS.get(kind):
+        return usual.partition(" ")[0]
+    return (_TYPES.guess_extension(kind) or ".bin").removeprefix(".")

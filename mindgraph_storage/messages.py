@@ -277,15 +277,15 @@ class FinishRun(Request[Done]):
 class StartStep(Request[Done]):
     """Records that an attempt begins; its number within the task is counted by the service.
 
-    ``root_attempt_id`` is the attempt of the root graph's node that it runs inside, or its own id;
-    ``graph_ns`` the namespace whose checkpoints hold its writes.
+    ``root_attempt_id`` is the attempt of the root graph's node that it runs inside, None for such a one
+    itself; ``graph_ns`` is the namespace whose checkpoints hold its writes.
     """
 
     action = "start_step"
     output = Done
 
     attempt_id: str
-    root_attempt_id: str
+    root_attempt_id: str | None = None
     run_id: str
     trace_id: TraceId
     step_id: StepId

@@ -46,7 +46,6 @@ class Attempt:
     """A step attempt under way in a recorded run."""
 
     attempt_id: str
-    root_attempt_id: str
     task_id: str
     agent_id: str
     loads: Loads = field(default_factory=Loads)

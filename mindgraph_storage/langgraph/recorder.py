@@ -28,7 +28,7 @@ _MOST_ERROR_CHARACTERS = 2000
 
 @dataclass(frozen=True)
 class _Enclosing:
-    """The step around a callback: its namespace, its root-level attempt, where its writes are checkpointed."""
+    """The step around a callback: namespace, root-level attempt, and where its writes are checkpointed."""
 
     namespace: str
     root_attempt_id: str | None
@@ -101,7 +101,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         self._began_from[task_id] = checkpoint_id
 
     def at_checkpoint(self, checkpoint_ns: str, checkpoint_id: str) -> None:
-        """The checkpoint a graph of this run stands at: with ``durability="sync"`` its next steps begin there."""
+        """Where a graph of this run stands: with ``durability="sync"`` its next steps begin there."""
         self._checkpoints[checkpoint_ns] = checkpoint_id
 
     def take_began_from(self) -> dict[str, str]:
@@ -153,10 +153,10 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         elif _is_elsewhere(namespace, enclosing.namespace):
             graph_ns = f"{enclosing.namespace}|~|{graph_ns}"  # no checkpoint of this run's is called so
         attempt_id = str(uuid.uuid4())
-        root_attempt_id = enclosing.root_attempt_id or attempt_id
-        self._enclosing[run_id] = _Enclosing(namespace, root_attempt_id, graph_ns)
+        root_attempt_id = enclosing.root_attempt_id
+        self._enclosing[run_id] = _Enclosing(namespace, root_attempt_id or attempt_id, graph_ns)
         agent_id = agent_of(self._configurable, node)
-        attempt = Attempt(attempt_id, root_attempt_id, task_id, agent_id)
+        attempt = Attempt(attempt_id, task_id, agent_id)
         self.send(
             StartStep(
                 attempt_id=attempt_id,

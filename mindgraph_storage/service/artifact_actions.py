@@ -114,13 +114,20 @@ class ArtifactActions:
     def _unchanged(
         self, connection: sa.Connection, request: RegisterArtifact, asker: Asker, latest: str | None
     ) -> RegisterOutput | None:
-        """The latest version, where it is this very content and the requester may read it."""
+        """The latest version, where it is this very content, made the same way, and may be read.
+
+        What it was made from this time is added to its lineage, the manifest stays as it is.
+        """
         found = self._find(connection, latest, asker) if latest and request.unless_unchanged else None
         if found is None or not found.allowed or found.manifest.status != "completed":
             return None
         same = ("checksum", "content_type", "artifact_type", "visibility", "retention")
+        made = ("model_name", "prompt_version", "model_params")
         if any(getattr(found.manifest, name) != getattr(request, name) for name in same):
             return None
+        if any(getattr(found.manifest.context, name) != getattr(request.context, name) for name in made):
+            return None
+        artifacts.add_inputs(connection, found.manifest.id, request.context.input_artifacts or [])
         return _existing(found.manifest)
 
     def _already(

@@ -33,6 +33,8 @@ _UPLOAD_SECONDS = 3600.0
 _ORPHAN_SECONDS = 24 * 3600.0
 _KEPT_SECONDS = 7 * 24 * 3600.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_KEPT = sa.select(tables.unsynced).join(tables.artifacts, tables.artifacts.c.path == tables.unsynced.c.path)
+_KEPT = _KEPT.where(tables.artifacts.c.deleted_at.is_(None))
 RETENTION = "retention"
 """Who deleted an artifact whose time was over."""
 
@@ -76,7 +78,7 @@ class Upkeep:
     def _restored(self, dry_run: bool) -> Iterator[Finding]:
         """What was carried when the machine stopped."""
         with tables.read(self._engine) as connection:
-            kept = list(connection.execute(sa.select(tables.unsynced)))
+            kept = list(connection.execute(_KEPT))
         for row in kept:
             if not dry_run and self._files.restore(row.path, row.data):
                 yield Finding(path=row.path, reason="placed again: it was torn or gone after a crash")
@@ -139,6 +141,7 @@ class Upkeep:
         for stored in deleted:
             if self._files.size_of(stored.path) is not None:
                 if not dry_run:
+                    self._writer.forget([stored.path])
                     self._files.remove(stored.path)
                 reason = "bytes of a deleted artifact removed"
                 yield Finding(path=stored.path, artifact_id=stored.id, reason=reason)

@@ -53,10 +53,10 @@ class Transaction:
         if to_sync := set(self.placed.values()) - self.carried.keys():
             self.files.sync(to_sync)
 
-    def undo(self, *, keep_placed: bool) -> None:
-        """Gives the uploads back, so that the same registration can be tried again."""
-        for upload_id, path in self.placed.items():
-            self.files.unplace(upload_id, path, keep=keep_placed)
+    def undo(self) -> None:
+        """Takes the placements back."""
+        for path in self.placed.values():
+            self.files.unplace(path)
 
 
 @dataclass(frozen=True)
@@ -106,19 +106,17 @@ class Writer:
                 write.future.set_result(result)
 
     def _in_one_transaction(self, group: list[_Write]) -> list[Any]:
-        transaction, committing = None, False
-        try:
-            with tables.write(self._engine) as connection:
-                transaction = Transaction(connection, self._files)
+        with tables.write(self._engine) as connection:
+            transaction = Transaction(connection, self._files)
+            try:
                 results = [write.work(transaction) for write in group]
                 transaction.sync()
-                committing = True
-        except BaseException:
-            if transaction is not None:
-                # a commit that failed may still be found done after a crash: its files must stay
-                transaction.undo(keep_placed=committing)
-            raise
-        self._files.forget(transaction.placed)
+            except BaseException:
+                transaction.undo()  # while the lock is held: afterwards the place may be another's
+                raise
+        # Where the commit failed the files stay: it may still be found done after a crash.
+        for upload_id in transaction.placed:
+            self._files.discard(upload_id)
         if transaction.carried:
             self.settle(transaction.carried)
         return results
@@ -128,10 +126,13 @@ class Writer:
         self._settler.add(sizes)
 
     def _settle(self, paths: Collection[str]) -> None:
-        """Syncs files that were carried, then forgets the bytes kept for them."""
-        self._files.settle(paths)
-        rows = [{"this": path} for path in paths]
-        self.write(lambda transaction: transaction.connection.execute(_FORGET, rows))
+        """Syncs files that were carried, then forgets their bytes; those of a file that is gone stay."""
+        self.forget(self._files.settle(paths))
+
+    def forget(self, paths: Collection[str]) -> None:
+        """Forgets the bytes kept for files."""
+        if rows := [{"this": path} for path in paths]:
+            self.write(lambda transaction: transaction.connection.execute(_FORGET, rows))
 
     def close(self) -> None:
         """Settles, waits for the write under way and refuses further ones. Repeating it does nothing."""

@@ -22,14 +22,25 @@ from mindgraph_storage.tiers.tables import (
     artifact_uses,
     artifacts,
     checkpoints,
+    insert_new,
     steps,
 )
 
-__all__ = ["Found", "chain_tip", "find", "insert", "list_page", "mark_deleted", "neighbours", "record_uses"]
+__all__ = [
+    "Found",
+    "add_inputs",
+    "chain_tip",
+    "find",
+    "insert",
+    "list_page",
+    "mark_deleted",
+    "neighbours",
+    "record_uses",
+]
 
 UriOf = Callable[[str], str]
 _NOT_DELETED = artifacts.c.deleted_at.is_(None)
-_INSERT, _INSERT_INPUTS = artifacts.insert(), artifact_inputs.insert()
+_INSERT, _INSERT_INPUTS = artifacts.insert(), insert_new(artifact_inputs)
 _INSERT_USES = artifact_uses.insert()
 _IN_CHAIN = (artifacts.c.trace_id == sa.bindparam("trace")) & (artifacts.c.name == sa.bindparam("called"))
 _NEWEST = (
@@ -89,12 +100,18 @@ def insert(
             "prompt_version": context.prompt_version,
         },
     )
-    inputs = [
-        {"artifact_id": manifest.id, "input_artifact_id": used, "position": position}
-        for position, used in enumerate(context.input_artifacts or [])
+    add_inputs(connection, manifest.id, context.input_artifacts or [])
+
+
+def add_inputs(connection: sa.Connection, artifact_id: str, inputs: Sequence[str]) -> None:
+    """What an artifact was made from; what is known already, and itself, is left out."""
+    rows = [
+        {"artifact_id": artifact_id, "input_artifact_id": used, "position": position}
+        for position, used in enumerate(inputs)
+        if used != artifact_id
     ]
-    if inputs:
-        connection.execute(_INSERT_INPUTS, inputs)
+    if rows:
+        connection.execute(_INSERT_INPUTS, rows)
 
 
 def mark_deleted(connection: sa.Connection, artifact_id: str, by: str, at: datetime) -> None:

@@ -5,7 +5,7 @@
     orphans/<time>~<name>     what no manifest points to, until it is collected
 
 fsspec reads and removes. It never syncs a file and its moves may copy, so what must be durable and atomic is
-written here: a file is placed by a rename within one file system. A large file is synced before that and its
+written here: a file is placed by a link within one file system. A large file is synced before that and its
 folder before the manifest is committed. A small one is *carried*: its bytes ride in the manifest's own
 transaction (``tables.unsynced``) until ``settle`` has synced the file; a save costs one sync and not four.
 """
@@ -134,15 +134,10 @@ class ArtifactFiles:
             return Upload(upload_id, file.tell(), f"sha256:{digest.hexdigest()}")
 
     def discard(self, upload_id: str) -> None:
-        """Forgets an upload that will not be registered. Repeating it does nothing."""
+        """Forgets an upload that is registered now or never will be. Repeating it does nothing."""
         self._seen.pop(upload_id, None)
         with suppress(OSError):  # what cannot be removed now is found by collection
             os.unlink(self._upload(upload_id))
-
-    def forget(self, upload_ids: Iterable[str]) -> None:
-        """Drops what is remembered of uploads that are registered now."""
-        for upload_id in upload_ids:
-            self._seen.pop(upload_id, None)
 
     def _upload(self, upload_id: str) -> str:
         return f"{self.temp}/{upload_id}"
@@ -150,28 +145,29 @@ class ArtifactFiles:
     # ---------------------------------------------------------------- placement
 
     def place(self, upload_id: str, path: str) -> bytes | None:
-        """Moves the upload to its final path, in one step; returns the bytes of one that is carried.
+        """Puts the upload at its final path, in one step; returns the bytes of one that is carried.
 
-        ``sync`` makes the placement of any other durable. Only the one writer calls it, holding the
-        database's write lock, so a file that stands there already belongs to a registration that never
-        committed: it is replaced.
+        It stays in ``temp/`` too, as the same file, until it is discarded: a registration that fails can be
+        tried again. ``sync`` makes the placement durable. Only the one writer calls it, holding the database's
+        write lock, so a file that stands there already belongs to a registration that never committed.
         """
-        target = self._inside(path)
-        folder = os.path.dirname(target)
+        source, target = self._upload(upload_id), self._inside(path)
         with translated("the placement"):
             try:
-                os.replace(self._upload(upload_id), target)
+                os.link(source, target)
             except FileNotFoundError:
-                os.makedirs(folder, exist_ok=True)
-                os.replace(self._upload(upload_id), target)
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                os.link(source, target)
+            except FileExistsError:
+                os.unlink(target)
+                os.link(source, target)
         seen = self._seen.get(upload_id)
         return seen.carried if seen is not None else None
 
-    def unplace(self, upload_id: str, path: str, *, keep: bool) -> None:
-        """Gives a placed upload back to ``temp/``; with ``keep`` it also stays where it was placed."""
-        give_back = os.link if keep else os.replace
+    def unplace(self, path: str) -> None:
+        """Takes a placement back, by the same writer under the same lock."""
         with suppress(OSError):  # what stays is a file without a manifest: an orphan, found by collection
-            give_back(self._inside(path), self._upload(upload_id))
+            os.unlink(self._inside(path))
 
     def sync(self, paths: Iterable[str]) -> None:
         """Makes placements durable: each folder once, and the root the first time a folder is seen."""
@@ -184,11 +180,12 @@ class ArtifactFiles:
                 _sync_folder(folder)
         self._folders |= new
 
-    def settle(self, paths: Iterable[str]) -> None:
-        """Makes files that were carried durable in place, with their folders."""
+    def settle(self, paths: Iterable[str]) -> list[str]:
+        """Makes carried files durable, with their folders; returns the paths of those there are."""
         with translated("the file"):
             found = [path for path in paths if _sync_file(self._inside(path))]
         self.sync(found)
+        return found
 
     def restore(self, path: str, data: bytes) -> bool:
         """Writes a carried file again where it is not whole; True where it had to."""
@@ -199,7 +196,7 @@ class ArtifactFiles:
                     return False
             upload = self.stage([data])
             self.place(upload.upload_id, path)
-            self.forget([upload.upload_id])
+            self.discard(upload.upload_id)
         return True
 
     # ---------------------------------------------------------------- looking after
@@ -277,9 +274,11 @@ class ArtifactFiles:
         return str(path.relative_to(self.root))
 
     def _inside(self, path: str) -> str:
-        if path.startswith("/") or ".." in path.split("/"):
+        folder, _, name = path.rpartition("/")
+        inside = f"{self.root}/{folder}"
+        if path.startswith("/") or ".." in (*folder.split("/"), name) or os.path.islink(inside):
             raise InvalidArgument(f"the path {path!r} leaves the storage")
-        return f"{self.root}/{path}"
+        return f"{inside}/{name}"
 
 
 def artifact_path(trace_id: str, name: str, version: int, extension: str) -> str:

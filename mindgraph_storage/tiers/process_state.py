@@ -143,7 +143,8 @@ def start_step(connection: sa.Connection, request: StartStep, now: datetime) -> 
     join_process(connection, request.trace_id, request.agent_id, now)
     values = request.model_dump()
     earlier = connection.scalar(_ATTEMPTS, {f"its_{name}": values[name] for name in _TASK}) or 0
-    started = {"attempt": earlier + 1, "status": "running", "started_at": now}
+    root = request.root_attempt_id or request.attempt_id
+    started = {"attempt": earlier + 1, "status": "running", "started_at": now, "root_attempt_id": root}
     connection.execute(_NEW_STEP, {**values, **started})
 
 

@@ -70,7 +70,7 @@ def saved(open_again: OpenStorage) -> dict[str, ArtifactRef]:
         ({"prompt_version": "1.0"}, ["draft1", "draft2"]),
         ({"model_name": "m1", "prompt_version": "1.0"}, ["draft1"]),
         ({"latest": True}, ["idea", "draft2", "critique", "elsewhere"]),
-        ({"latest": True, "model_name": "m1"}, ["critique"]),
+        ({"latest": True, "model_name": "m1"}, ["draft1", "critique"]),
         ({"name": "chapter", "latest": True, "trace_id": "t1"}, ["draft2"]),
         ({"thread_id": "none of these was saved in a graph"}, []),
         ({"checkpoint_id": "none of these was saved in a graph"}, []),
@@ -96,6 +96,24 @@ def test_what_came_from_an_input(storage: StorageClient, saved: dict[str, Artifa
     assert [m.ref() for m in by_model] == [saved["draft2"]]
     assert storage.list_artifacts(input_artifact=storage.get_artifact(saved["critique"])) == []
     assert storage.list_artifacts(input_artifact="art_nobody") == []
+
+
+@pytest.mark.parametrize(
+    ("made", "asked"),
+    [
+        ({"model_name": "m2"}, {"model_name": "m2"}),
+        ({"prompt_version": "2"}, {"prompt_version": "2"}),
+        ({"input_artifacts": ["art_b"]}, {"input_artifact": "art_b"}),
+    ],
+)
+def test_equal_content_is_found_by_what_made_it(
+    storage: StorageClient, made: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    """The same content from another model, prompt or input is found by what it was made from."""
+    before = {"model_name": "m1", "prompt_version": "1", "input_artifacts": ["art_a"]}
+    storage.save_artifact("same", trace_id="t", context=before)
+    ref = storage.save_artifact("same", trace_id="t", context={**before, **made})
+    assert [m.ref() for m in storage.list_artifacts(**asked)] == [ref]
 
 
 @pytest.mark.usefixtures("saved")

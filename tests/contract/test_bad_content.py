@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,8 @@ def nothing_left(storage: StorageClient, tmp_path: Path) -> Iterator[None]:
     assert list((tmp_path / "data").glob("temp/*")) == []
 
 
-@dataclass
 class Thing:
     """Something no storage knows."""
-
-    a: int = 1
 
 
 class Loose(BaseModel):

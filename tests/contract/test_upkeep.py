@@ -1,0 +1,331 @@
+"""Verification, recovery at start, collection and retention: what they report, do and leave alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from mindgraph_storage import (
+    ArtifactManifest,
+    ArtifactRef,
+    DataLoss,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    StorageClient,
+)
+from mindgraph_storage.messages import Report
+
+OpenStorage = Callable[..., StorageClient]
+SIZES = (0, 1000, 100_000, 2_000_000)
+SECONDS = 30
+
+
+class Clock:
+    """Sets upkeep's clock ahead; the time a file was changed at cannot be set."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._patch = patch
+
+    def ahead(self, **period: float) -> None:
+        by = timedelta(**period)
+        seconds, now = by.total_seconds(), datetime.now
+        for module in ("service.upkeep.time", "tiers.files.time"):
+            shown = SimpleNamespace(time=lambda: time.time() + seconds)
+            self._patch.setattr(f"mindgraph_storage.{module}", shown)
+        shown = SimpleNamespace(now=lambda zone: now(zone) + by)
+        self._patch.setattr("mindgraph_storage.service.upkeep.datetime", shown)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def refs(open_again: OpenStorage) -> list[ArtifactRef]:
+    """One artifact of each size, in a storage that was closed after it."""
+    with open_again() as storage:
+        return [
+            storage.save_artifact(b"\xff" * size, trace_id="t", name=f"n{size}", retention="30d")
+            for size in SIZES
+        ]
+
+
+def _file(manifest: ArtifactManifest) -> Path:
+    return Path(unquote(urlsplit(manifest.uri).path))
+
+
+def _path(manifest: ArtifactManifest) -> str:
+    """As reports give it: below the folder of artifacts."""
+    file = _file(manifest)
+    return f"{file.parent.name}/{file.name}"
+
+
+def _reasons(report: Report) -> dict[str, str]:
+    return {finding.path: finding.reason for finding in report.findings}
+
+
+def _manifests(storage: StorageClient, refs: list[ArtifactRef]) -> list[ArtifactManifest]:
+    return [storage.get_artifact(ref) for ref in refs]
+
+
+def _gone(file: Path) -> None:
+    file.unlink()
+
+
+def _changed(file: Path) -> None:
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + b"\x00")
+
+
+def _longer(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b"\xff")
+
+
+def _shorter(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+FLAWS: dict[Callable[[Path], None], str] = {
+    _gone: "gone",
+    _changed: "has changed",
+    _longer: "longer",
+    _shorter: "shorter",
+}
+
+
+def test_nothing_to_report(storage: StorageClient, refs: list[ArtifactRef]) -> None:
+    """A storage in order has no findings, and every artifact was looked at."""
+    report = storage.verify()
+    assert (report.findings, report.checked, report.dry_run) == ([], len(refs), False)
+    assert storage.collect().findings == []
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("flaw", FLAWS)
+@pytest.mark.parametrize("which", range(1, len(SIZES)))
+def test_a_flaw_is_reported(
+    storage: StorageClient, refs: list[ArtifactRef], which: int, flaw: Callable[[Path], None], dry_run: bool
+) -> None:
+    """By path, id and reason; only a file that is gone fails its manifest, and no other manifest changes."""
+    before = _manifests(storage, refs)
+    flaw(_file(before[which]))
+    report = storage.verify(dry_run=dry_run)
+    assert [(one.path, one.artifact_id) for one in report.findings] == [
+        (_path(before[which]), refs[which]["artifact_id"])
+    ]
+    assert FLAWS[flaw] in report.findings[0].reason
+    assert report.dry_run is dry_run
+    failed = flaw is _gone and not dry_run
+    expected = [one.model_copy() for one in before]
+    expected[which] = before[which].model_copy(update={"status": "failed" if failed else "completed"})
+    assert _manifests(storage, refs) == expected
+    with pytest.raises(DataLoss):
+        storage.load_artifact(refs[which], as_=bytes)
+
+
+def test_every_flaw_at_once(storage: StorageClient, refs: list[ArtifactRef]) -> None:
+    """One report names all of them; what failed is not reported again, the rest is."""
+    manifests = _manifests(storage, refs)
+    for manifest, flaw in zip(manifests, (_longer, _gone, _changed, _shorter), strict=True):
+        flaw(_file(manifest))
+    assert set(_reasons(storage.verify())) == {_path(one) for one in manifests}
+    assert set(_reasons(storage.verify())) == {_path(manifests[i]) for i in (0, 2, 3)}
+
+
+def test_an_orphan_is_reported(storage: StorageClient, refs: list[ArtifactRef]) -> None:
+    """A file without a manifest is named, and stays where it is."""
+    orphan = _file(storage.get_artifact(refs[1])).with_name("stray_v1.bin")
+    orphan.write_bytes(b"\xff")
+    report = storage.verify()
+    assert _reasons(report) == {"t/stray_v1.bin": "an orphan: no manifest points to it"}
+    assert report.findings[0].artifact_id is None
+    assert orphan.read_bytes() == b"\xff"
+
+
+@pytest.mark.parametrize("which", range(len(SIZES)))
+def test_a_lost_file_at_start(open_again: OpenStorage, refs: list[ArtifactRef], which: int) -> None:
+    """When the storage is opened the manifest of a file that is gone is marked failed, and no other."""
+    with open_again() as storage:
+        before = _manifests(storage, refs)
+    _file(before[which]).unlink()
+    with open_again() as storage:
+        after = _manifests(storage, refs)
+        assert after[which] == before[which].model_copy(update={"status": "failed"})
+        assert [*after[:which], *after[which + 1 :]] == [*before[:which], *before[which + 1 :]]
+        assert storage.list_artifacts(status="failed") == [after[which]]
+        next_one = storage.save_artifact(b"again", trace_id="t", name=before[which].name)
+        assert next_one["version"] == 2
+
+
+def test_retention(storage: StorageClient, clock: Clock) -> None:
+    """What is kept for a period is deleted after it and not before, and says why; the rest stays."""
+    periods = {"s": "90s", "m": "5m", "h": "3h", "d": "4d", "w": "5w", "for ever": "infinite"}
+    refs = {
+        name: storage.save_artifact(name, trace_id="t", name=name, retention=kept)
+        for name, kept in periods.items()
+    }
+    left = list(refs)
+    for ahead in (
+        {"seconds": 80},
+        {"minutes": 4.5},
+        {"hours": 2.9},
+        {"days": 3.9},
+        {"weeks": 4.9},
+        {"weeks": 5.1},
+    ):
+        clock.ahead(**ahead)
+        storage.collect()
+        kept = [one.name for one in storage.list_artifacts(trace_id="t")]
+        assert kept == left
+        left = left[1:]
+    with pytest.raises(NotFound, match="deleted by retention at"):
+        storage.load_artifact(refs["d"])
+    assert storage.load_artifact(refs["for ever"]) == "for ever"
+
+
+def test_bytes_of_the_deleted(storage: StorageClient, refs: list[ArtifactRef]) -> None:
+    """A deletion leaves the bytes, a collection removes them and no others, and a second finds nothing."""
+    manifests = _manifests(storage, refs)
+    storage.delete_artifact(refs[1])
+    assert _file(manifests[1]).exists()
+    report = storage.collect()
+    assert _reasons(report) == {_path(manifests[1]): "bytes of a deleted artifact removed"}
+    assert [_file(one).exists() for one in manifests] == [True, False, True, True]
+    assert storage.collect().findings == storage.verify().findings == []
+    with pytest.raises(NotFound, match="was deleted by operator at"):
+        storage.get_artifact(refs[1])
+
+
+@pytest.fixture
+def data_dir(storage: StorageClient, refs: list[ArtifactRef]) -> Path:
+    return _file(storage.get_artifact(refs[0])).parents[2]
+
+
+def test_orphans(storage: StorageClient, data_dir: Path, clock: Clock) -> None:
+    """After a day a file without a manifest goes to orphans/, and after seven days there it is removed."""
+    orphan = data_dir / "artifacts/t/stray_v1.bin"
+    orphan.write_bytes(b"\xff")
+    clock.ahead(hours=23.9)
+    assert storage.collect().findings == []
+    clock.ahead(hours=24.1)
+    report = storage.collect()
+    assert _reasons(report) == {"t/stray_v1.bin": "moved to orphans/: no manifest points to it"}
+    moved = list((data_dir / "orphans").iterdir())
+    assert [path.read_bytes() for path in moved] == [b"\xff"]
+    assert moved[0].name.endswith("stray_v1.bin")
+    assert not orphan.exists()
+    clock.ahead(days=7.9)
+    assert storage.collect().findings == []
+    clock.ahead(days=8.1)
+    assert set(_reasons(storage.collect())) == {f"orphans/{moved[0].name}"}
+    assert list((data_dir / "orphans").iterdir()) == []
+
+
+def test_uploads_nobody_registered(
+    open_again: OpenStorage, storage: StorageClient, data_dir: Path, clock: Clock
+) -> None:
+    """After an hour they go to orphans/: at a collection, and when the storage is opened."""
+    upload = data_dir / "temp/up_left"
+    for collect in (lambda: storage.collect(), lambda: open_again().close()):
+        upload.write_bytes(b"\xff")
+        clock.ahead(minutes=59)
+        collect()
+        assert upload.exists()
+        clock.ahead(minutes=61)
+        collect()
+        assert not upload.exists()
+    assert len(list((data_dir / "orphans").iterdir())) == 2
+
+
+def _tree(data_dir: Path) -> dict[str, bytes]:
+    found = [path for name in ("artifacts", "temp", "orphans") for path in (data_dir / name).rglob("*")]
+    return {str(path): path.read_bytes() for path in found if path.is_file()}
+
+
+def test_a_dry_collection(
+    storage: StorageClient, data_dir: Path, refs: list[ArtifactRef], clock: Clock
+) -> None:
+    """It changes nothing and reports the same as the real one that comes after it."""
+    storage.delete_artifact(refs[1])
+    for path in ("artifacts/t/stray_v1.bin", "temp/up_left", "orphans/1~old"):
+        (data_dir / path).write_bytes(b"\xff")
+    clock.ahead(days=31)
+    before, listed = _tree(data_dir), storage.list_artifacts()
+    dry = storage.collect(dry_run=True)
+    assert (_tree(data_dir), storage.list_artifacts()) == (before, listed)
+    done = storage.collect()
+    assert (dry.dry_run, done.dry_run) == (True, False)
+    assert len(dry.findings) >= 7
+    assert dry.findings == done.findings
+    assert [name for name in _tree(data_dir) if "/orphans/" not in name] == []
+    assert storage.list_artifacts() == []
+
+
+async def test_only_the_operator(open_again: OpenStorage, refs: list[ArtifactRef]) -> None:
+    """For an agent both are refused, run dry too, and awaited too."""
+    agent = open_again("agent.a")
+    for look_after in (agent.verify, agent.collect):
+        for dry_run in (False, True):
+            with pytest.raises(PermissionDenied, match="operator"):
+                look_after(dry_run=dry_run)
+    for awaited in (agent.averify, agent.acollect):
+        with pytest.raises(PermissionDenied, match="operator"):
+            await awaited(dry_run=True)
+
+
+async def test_awaited(storage: StorageClient, refs: list[ArtifactRef]) -> None:
+    """The twins to await report the same."""
+    gone = storage.get_artifact(refs[1])
+    _file(gone).unlink()
+    assert await storage.averify(dry_run=True) == storage.verify(dry_run=True)
+    assert set(_reasons(await storage.averify())) == {_path(gone)}
+    storage.delete_artifact(refs[2])
+    assert await storage.acollect(dry_run=True) == storage.collect(dry_run=True)
+    assert len((await storage.acollect()).findings) == 1
+
+
+def test_while_others_save(open_again: OpenStorage, storage: StorageClient) -> None:
+    """Verifying and collecting all the time, while threads save and delete, finds no flaw and takes nothing."""
+    other, done = open_again(), threading.Event()
+
+    def saving(number: int) -> list[ArtifactRef]:
+        refs = [other.save_artifact(f"{number} {i}", trace_id="t", name=f"n{i % 3}") for i in range(40)]
+        for ref in refs[::4]:
+            other.delete_artifact(ref)
+        return [ref for ref in refs if ref not in refs[::4]]
+
+    def looking_after() -> list[str]:
+        flaws, ended = list[str](), False
+        while not ended:
+            ended = done.is_set()
+            flaws += _reasons(storage.verify()).values()
+            flaws += [reason for reason in _reasons(storage.collect()).values() if "deleted" not in reason]
+        return flaws
+
+    with ThreadPoolExecutor(3) as pool:
+        upkeep = pool.submit(looking_after)
+        try:
+            kept = [ref for refs in pool.map(saving, range(2), timeout=SECONDS) for ref in refs]
+        finally:
+            done.set()
+    assert upkeep.result(SECONDS) == []
+    for ref in kept:
+        assert storage.load_artifact(ref).split()[0] in ("0", "1")
+    assert storage.list_artifacts(status="failed") == []
+
+
+@pytest.mark.parametrize("retention", ["1", "0d", "d", "1y", "-1d", "1.5h", "forever"])
+def test_a_retention_that_is_none(storage: StorageClient, retention: str) -> None:
+    """A period we cannot apply is refused when it is given."""
+    with pytest.raises(InvalidArgument, match="retention"):
+        storage.save_artifact("x", trace_id="t", retention=retention)
