@@ -63,10 +63,12 @@ class Upkeep:
 
     def collect(self, dry_run: bool = False) -> Report:
         """Applies retention, removes deleted artifacts' bytes, puts orphans aside and removes old ones."""
-        now = time.time()
+        now, today = time.time(), datetime.now(UTC)
+        with tables.read(self._engine) as connection:
+            expired = [s for s in artifacts.with_retention(connection) if s.created_at + _period(s) < today]
         findings = [
-            *self._expired(dry_run),
-            *self._buried(dry_run),
+            *self._bury_all(expired, today, dry_run),
+            *self._buried(expired, dry_run),
             *self._old_uploads(dry_run),
             *self._orphans(now - _ORPHAN_SECONDS, "moved to orphans/: no manifest points to it", not dry_run),
             *self._old_orphans(now - _KEPT_SECONDS, dry_run),
@@ -124,21 +126,18 @@ class Upkeep:
 
     # ---------------------------------------------------------------- artifacts whose time is over
 
-    def _expired(self, dry_run: bool) -> Iterator[Finding]:
-        now = datetime.now(UTC)
-        with tables.read(self._engine) as connection:
-            limited = [s for s in artifacts.with_retention(connection) if s.created_at + _period(s) < now]
-        for stored in limited:
+    def _bury_all(self, expired: list[Stored], now: datetime, dry_run: bool) -> Iterator[Finding]:
+        for stored in expired:
             if not dry_run:
                 self._writer.write(partial(_bury, stored=stored, at=now))
             reason = f"deleted: its retention of {stored.retention} is over"
             yield Finding(path=stored.path, artifact_id=stored.id, reason=reason)
 
-    def _buried(self, dry_run: bool) -> Iterator[Finding]:
+    def _buried(self, expired: list[Stored], dry_run: bool) -> Iterator[Finding]:
         """Rows first, files later: whoever reads such a file by its manifest was refused already."""
         with tables.read(self._engine) as connection:
-            deleted = list(artifacts.deleted(connection))
-        for stored in deleted:
+            deleted = {stored.seq: stored for stored in [*artifacts.deleted(connection), *expired]}
+        for _, stored in sorted(deleted.items()):
             if self._files.size_of(stored.path) is not None:
                 if not dry_run:
                     self._writer.forget([stored.path])
@@ -165,13 +164,14 @@ class Upkeep:
         with tables.read(self._engine) as connection:
             if artifacts.is_known(connection, path):
                 return False
-        return not move or self._writer.write(lambda transaction: self._put_aside(transaction, path))
+        return self._writer.write(lambda transaction: self._is_surely_orphan(transaction, path, move))
 
-    def _put_aside(self, transaction: Transaction, path: str) -> bool:
-        """Looks again under the write lock: a registration may have placed a file there meanwhile."""
-        if artifacts.is_known(transaction.connection, path):
+    def _is_surely_orphan(self, transaction: Transaction, path: str, move: bool) -> bool:
+        """Looks again under the write lock: a registration under way had placed its file already."""
+        if artifacts.is_known(transaction.connection, path) or self._files.size_of(path) is None:
             return False
-        self._files.orphan(path)
+        if move:
+            self._files.orphan(path)
         return True
 
     def _old_orphans(self, before: float, dry_run: bool) -> Iterator[Finding]:

@@ -148,8 +148,8 @@ class ArtifactFiles:
         """Puts the upload at its final path, in one step; returns the bytes of one that is carried.
 
         It stays in ``temp/`` too, as the same file, until it is discarded: a registration that fails can be
-        tried again. ``sync`` makes the placement durable. Only the one writer calls it, holding the database's
-        write lock, so a file that stands there already belongs to a registration that never committed.
+        tried again. ``sync`` makes the placement durable. Only the one writer calls it, holding the
+        database's write lock: a file that stands there already is of a registration that never committed.
         """
         source, target = self._upload(upload_id), self._inside(path)
         with translated("the placement"):
