@@ -66,7 +66,11 @@ class StorageService:
             Verify: lambda request, asker: self._look_after(request, asker, upkeep.verify),
             Collect: lambda request, asker: self._look_after(request, asker, upkeep.collect),
         }
-        upkeep.recover()
+        try:
+            upkeep.recover()
+        except BaseException:
+            self.close()
+            raise
 
     def answer(self, message: bytes) -> bytes:
         """The answer to an encoded command; never raises for anything that is in the message."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -33,8 +33,9 @@ _UPLOAD_SECONDS = 3600.0
 _ORPHAN_SECONDS = 24 * 3600.0
 _KEPT_SECONDS = 7 * 24 * 3600.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_KEPT = sa.select(tables.unsynced).join(tables.artifacts, tables.artifacts.c.path == tables.unsynced.c.path)
-_KEPT = _KEPT.where(tables.artifacts.c.deleted_at.is_(None))
+_DELETED = sa.select(tables.artifacts.c.path).where(tables.artifacts.c.deleted_at.is_not(None))
+_KEPT = sa.select(tables.unsynced).where(tables.unsynced.c.path.not_in(_DELETED))
+_KEPT_FOR_NOTHING = sa.select(tables.unsynced.c.path).where(tables.unsynced.c.path.in_(_DELETED))
 RETENTION = "retention"
 """Who deleted an artifact whose time was over."""
 
@@ -49,7 +50,12 @@ class Upkeep:
         """Places torn files again, marks manifests whose file is gone, puts old uploads aside."""
         with tables.read(self._engine) as connection:
             newest = list(artifacts.newest(connection, _NEWEST))
-        findings = [*self._restored(dry_run), *self._gone(newest, dry_run), *self._old_uploads(dry_run)]
+            kept = {row.path: row.data for row in connection.execute(_KEPT)}
+            of_deleted = connection.scalars(_KEPT_FOR_NOTHING).all()
+        if not dry_run:
+            self._writer.forget(of_deleted)
+        unkept = [stored for stored in newest if stored.path not in kept]
+        findings = [*self._restored(kept, dry_run), *self._gone(unkept, dry_run), *self._old_uploads(dry_run)]
         return _report(findings, len(newest), dry_run)
 
     def verify(self, dry_run: bool = False) -> Report:
@@ -77,15 +83,15 @@ class Upkeep:
 
     # ---------------------------------------------------------------- files that manifests point to
 
-    def _restored(self, dry_run: bool) -> Iterator[Finding]:
+    def _restored(self, kept: Mapping[str, bytes], dry_run: bool) -> Iterator[Finding]:
         """What was carried when the machine stopped."""
-        with tables.read(self._engine) as connection:
-            kept = list(connection.execute(_KEPT))
-        for row in kept:
-            if not dry_run and self._files.restore(row.path, row.data):
-                yield Finding(path=row.path, reason="placed again: it was torn or gone after a crash")
+        for path, data in kept.items():
+            if not self._files.is_whole(path, data):
+                if not dry_run:
+                    self._writer.write(partial(_restore, path=path, data=data))
+                yield Finding(path=path, reason="placed again: it was torn or gone after a crash")
         if kept and not dry_run:
-            self._writer.settle({row.path: len(row.data) for row in kept})
+            self._writer.settle({path: len(data) for path, data in kept.items()})
 
     def _gone(self, candidates: list[Stored], dry_run: bool) -> Iterator[Finding]:
         for stored in candidates:
@@ -180,6 +186,10 @@ class Upkeep:
                 if not dry_run:
                     self._files.remove_orphan(name)
                 yield Finding(path=f"orphans/{name}", reason="removed: an orphan for more than 7 days")
+
+
+def _restore(transaction: Transaction, path: str, data: bytes) -> None:
+    transaction.files.restore(path, data)
 
 
 def _bury(transaction: Transaction, stored: Stored, at: datetime) -> None:

@@ -176,7 +176,8 @@ def is_deleted(connection: sa.Connection, artifact_id: str) -> bool:
 
 def mark_failed(connection: sa.Connection, artifact_id: str) -> None:
     """The one change a manifest can see: its status, one way."""
-    connection.execute(artifacts.update().where(artifacts.c.id == artifact_id).values(status="failed"))
+    row = artifacts.update().where(artifacts.c.id == artifact_id, _NOT_DELETED)
+    connection.execute(row.values(status="failed"))
 
 
 def list_page(

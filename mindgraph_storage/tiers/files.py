@@ -72,7 +72,7 @@ class ArtifactFiles:
         with translated("the storage's folders"):
             folders = (self.root, self.temp, self.orphans)
             for folder in folders:
-                folder.mkdir(parents=True, exist_ok=True)
+                _make_folder(folder, sync)
             devices = {folder.stat().st_dev for folder in folders}
         if len(devices) > 1:
             raise FailedPrecondition(f"{str(self.root)!r} and {str(self.temp)!r} must be on one file system")
@@ -171,33 +171,44 @@ class ArtifactFiles:
 
     def sync(self, paths: Iterable[str]) -> None:
         """Makes placements durable: each folder once, and the root the first time a folder is seen."""
-        if not self._sync:
-            return
-        folders = {os.path.dirname(self._inside(path)) for path in paths}
+        if self._sync:
+            self._sync_folders({os.path.dirname(self._inside(path)) for path in paths})
+
+    def _sync_folders(self, folders: set[str]) -> None:
         new = folders - self._folders
         with translated("the placement"):
             for folder in [*folders, str(self.root)] if new else folders:
-                _sync_folder(folder)
+                _sync_path(folder)
         self._folders |= new
 
     def settle(self, paths: Iterable[str]) -> list[str]:
-        """Makes carried files durable, with their folders; returns the paths of those there are."""
+        """Makes carried files durable, with their folders; returns the paths of those there are.
+
+        It syncs without ``sync`` too: what was saved to survive a power loss is kept until it does.
+        """
+        found = list[str]()
         with translated("the file"):
-            found = [path for path in paths if _sync_file(self._inside(path))]
-        self.sync(found)
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    _sync_path(self._inside(path))
+                    found.append(path)
+        self._sync_folders({os.path.dirname(self._inside(path)) for path in found})
         return found
 
-    def restore(self, path: str, data: bytes) -> bool:
-        """Writes a carried file again where it is not whole; True where it had to."""
-        target = self._inside(path)
+    def is_whole(self, path: str, data: bytes) -> bool:
+        """The file at a path is there and holds exactly these bytes."""
         with translated("the file"):
-            with suppress(FileNotFoundError), open(target, "rb") as file:
-                if file.read(len(data) + 1) == data:
-                    return False
-            upload = self.stage([data])
-            self.place(upload.upload_id, path)
-            self.discard(upload.upload_id)
-        return True
+            try:
+                with open(self._inside(path), "rb") as file:
+                    return file.read(len(data) + 1) == data
+            except FileNotFoundError:
+                return False
+
+    def restore(self, path: str, data: bytes) -> None:
+        """Places a carried file again; by the one writer, as ``place``."""
+        upload = self.stage([data])
+        self.place(upload.upload_id, path)
+        self.discard(upload.upload_id)
 
     # ---------------------------------------------------------------- looking after
 
@@ -301,25 +312,23 @@ def _listed(folder: Path) -> Iterator[tuple[str, float]]:
                 yield file.name, file.stat(follow_symlinks=False).st_ctime
 
 
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _make_folder(folder: Path, sync: bool) -> None:
+    """Makes the folder and those above it; each is durable where its own folder is synced."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent, sync)
+    folder.mkdir(exist_ok=True)
+    if sync:
+        _sync_path(str(folder.parent))
+
+
+def _sync_path(path: str) -> None:
+    """Syncs a file or a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sync_file(path: str) -> bool:
-    """False where there is no such file any more."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _write_all(file: IO[bytes], chunk: bytes) -> None:
