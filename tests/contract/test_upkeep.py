@@ -295,7 +295,7 @@ async def test_awaited(storage: StorageClient, refs: list[ArtifactRef]) -> None:
 
 
 def test_while_others_save(open_again: OpenStorage, storage: StorageClient) -> None:
-    """Verifying and collecting all the time, while threads save and delete, finds no flaw and takes nothing."""
+    """Verifying and collecting all the time while threads save and delete finds no flaw."""
     other, done = open_again(), threading.Event()
 
     def saving(number: int) -> list[ArtifactRef]:

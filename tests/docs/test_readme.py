@@ -17,7 +17,11 @@ PROGRAMS = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README.read_t
 def test_program(program: str, output: str, tmp_path: Path) -> None:
     """A program of the README prints exactly the text under it, and no warning."""
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     assert ran.stderr == ""

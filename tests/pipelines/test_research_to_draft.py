@@ -23,9 +23,9 @@ from mindgraph_storage.langgraph import open_checkpointer
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {
-    "otters.md": "# Sea otters\n\nSea otters keep their food in a pouch of loose skin under each arm. Otters hold "
-    "hands while they sleep, so that the sea does not carry them apart. An otter eats a quarter of its weight "
-    "every day.",
+    "otters.md": "# Sea otters\n\nSea otters keep their food in a pouch of loose skin under each arm. Otters "
+    "hold hands while they sleep, so that the sea does not carry them apart. An otter eats a quarter of its "
+    "weight every day.",
     "kelp.txt": "Kelp forests shelter fish, crabs and otters along cold coasts. Otters eat the urchins that "
     "would otherwise eat the kelp. A kelp plant can grow half a metre in a single day.",
     "urchins.html": "<h1>Urchins</h1><p>Urchins graze on kelp until nothing is left of a forest. Where "

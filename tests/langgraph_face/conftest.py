@@ -1,0 +1,65 @@
+"""The savers and the ways that the tests of the LangGraph face run through."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+
+from mindgraph_storage.langgraph import open_async_checkpointer, open_checkpointer
+
+from .rows import NodeLog
+from .ways import Saver, Way
+
+ASYNC_WAYS = ["async-sqlite", "async-memory"]
+WAYS = ["sync-sqlite", "sync-memory", *ASYNC_WAYS]
+
+
+@pytest.fixture
+def log() -> NodeLog:
+    """What the nodes of a test note."""
+    return NodeLog()
+
+
+@pytest.fixture
+def saver(tmp_path: Path) -> Iterator[Saver]:
+    """LangGraph's ``SqliteSaver`` on a file."""
+    with open_checkpointer(data_dir=tmp_path / "data") as opened:
+        yield opened
+
+
+@pytest.fixture(params=WAYS)
+async def way(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Way]:
+    """Sync and async, on ``SqliteSaver``, ``AsyncSqliteSaver`` and ``InMemorySaver``."""
+    async with _opened(request.param, tmp_path / "data") as opened:
+        yield opened
+
+
+@pytest.fixture(params=["sync-memory", "async-memory"])
+async def face(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Way]:
+    """Sync and async, for what has nothing to do with how checkpoints are kept."""
+    async with _opened(request.param, tmp_path / "data") as opened:
+        yield opened
+
+
+@pytest.fixture(params=ASYNC_WAYS)
+async def async_way(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Way]:
+    """The async ones, for what is written as coroutines."""
+    async with _opened(request.param, tmp_path / "data") as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def _opened(name: str, data_dir: Path) -> AsyncIterator[Way]:
+    is_async = name.startswith("async")
+    if name.endswith("memory"):
+        yield Way(is_async, InMemorySaver())
+    elif is_async:
+        async with open_async_checkpointer(data_dir=data_dir) as saver:
+            yield Way(is_async, saver)
+    else:
+        with open_checkpointer(data_dir=data_dir) as sync_saver:
+            yield Way(is_async, sync_saver)

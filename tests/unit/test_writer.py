@@ -1,0 +1,263 @@
+"""The one writer: what arrives together is committed together, and what fails fails alone."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from mindgraph_storage import FailedPrecondition, NotFound
+from mindgraph_storage.service.writer import Transaction, Writer
+from mindgraph_storage.tiers.files import ArtifactFiles
+from mindgraph_storage.tiers.tables import open_database, processes, read
+
+SECONDS = 30
+Work = Callable[[Transaction], Any]
+
+
+class Arrivals(deque[Any]):
+    """A queue that tells of each arrival."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived = threading.Semaphore(0)
+
+    def append(self, item: Any, /) -> None:
+        super().append(item)
+        self.arrived.release()
+
+
+class Bench:
+    """A writer whose groups can be put together at will."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files = ArtifactFiles(folder / "artifacts", folder)
+        self.engine = open_database(f"sqlite:///{folder / 'storage.db'}")
+        self.writer = Writer(self.engine, self.files)
+        self.queue = self.writer._queue = Arrivals()
+        self.commits = 0
+        sa.event.listen(self.engine, "commit", self._count)
+        self.pool = ThreadPoolExecutor(16)
+
+    def _count(self, connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("mindgraph_writes"):
+            self.commits += 1
+
+    def together(self, works: list[Work]) -> list[Future[Any]]:
+        """Runs the works as one group: they arrive while the writer is busy with something else."""
+        busy, go_on = threading.Event(), threading.Event()
+
+        def first(transaction: Transaction) -> None:
+            busy.set()
+            assert go_on.wait(SECONDS)
+
+        leader = self.pool.submit(self.writer.write, first)
+        assert busy.wait(SECONDS)
+        assert self.queue.arrived.acquire(timeout=SECONDS)
+        group = []
+        for work in works:
+            group.append(self.pool.submit(self.writer.write, work))
+            assert self.queue.arrived.acquire(timeout=SECONDS)
+        self.commits = 0
+        go_on.set()
+        leader.result(SECONDS)
+        for one in group:
+            one.exception(SECONDS)
+        return group
+
+    def rows(self) -> list[str]:
+        """What is committed."""
+        with read(self.engine) as connection:
+            return sorted(connection.scalars(sa.select(processes.c.trace_id)))
+
+    def files_in(self, folder: str) -> list[str]:
+        """The files under a folder, by their path in it."""
+        root = self.folder / folder
+        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+    def stage(self, data: bytes = b"\xff") -> str:
+        """The id of a new upload."""
+        return self.files.stage([data]).upload_id
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A writer on an empty storage."""
+    bench = Bench(tmp_path)
+    yield bench
+    bench.pool.shutdown()
+    bench.writer.close()
+    bench.engine.dispose()
+
+
+def _row(name: str, *, then: Exception | None = None) -> Work:
+    """Writes one row, returns its name, or raises after writing it."""
+
+    def work(transaction: Transaction) -> str:
+        now = sa.literal("2025-12-19 10:00:00.000000", sa.String)
+        row = {"trace_id": name, "status": "running", "created_at": now, "updated_at": now}
+        transaction.connection.execute(processes.insert().values(row))
+        if then is not None:
+            raise then
+        return name
+
+    return work
+
+
+def _placed(upload_id: str, path: str, *, then: Exception | None = None) -> Work:
+    """Places an upload, or raises after placing it."""
+
+    def work(transaction: Transaction) -> str:
+        transaction.place(upload_id, path)
+        if then is not None:
+            raise then
+        return path
+
+    return work
+
+
+def test_a_lone_write(bench: Bench) -> None:
+    """A write returns its work's result when that is committed, on the caller's own thread."""
+    threads: list[int] = []
+
+    def work(transaction: Transaction) -> str:
+        threads.append(threading.get_ident())
+        return str(_row("a")(transaction))
+
+    assert bench.writer.write(work) == "a"
+    assert bench.rows() == ["a"]
+    assert threads == [threading.get_ident()]
+
+
+def test_a_group_shares_one_commit(bench: Bench) -> None:
+    """What arrives while the writer is busy is committed in one transaction, besides the one under way."""
+    names = [f"n{i}" for i in range(8)]
+    group = bench.together([_row(name) for name in names])
+    assert [one.result() for one in group] == names
+    assert bench.rows() == names
+    assert bench.commits == 2
+
+
+def test_a_group_syncs_each_folder_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The placements of a group are made durable together."""
+    synced: list[list[str]] = []
+    sync = bench.files.sync
+
+    def watched(paths: Iterable[str]) -> None:
+        synced.append(sorted(paths))
+        sync(synced[-1])
+
+    monkeypatch.setattr(bench.files, "sync", watched)
+    paths = [f"t/n_v{i}.bin" for i in range(1, 6)]
+    bench.together([_placed(bench.stage(), path) for path in paths])
+    assert synced == [paths]
+    assert bench.files_in("artifacts") == paths
+
+
+def test_one_that_fails_fails_alone(bench: Bench) -> None:
+    """In a group the error reaches its own caller only; the others are written."""
+    works = [_row("a"), _row("b", then=NotFound("b")), _row("c"), _row("d", then=ValueError("d")), _row("e")]
+    group = bench.together(works)
+    assert [str(one.exception()) for one in group] == ["None", "b", "None", "d", "None"]
+    assert isinstance(group[1].exception(), NotFound)
+    assert [group[i].result() for i in (0, 2, 4)] == ["a", "c", "e"]
+    assert bench.rows() == ["a", "c", "e"]
+
+
+def test_one_that_fails_gives_back_only_its_own(bench: Bench) -> None:
+    """In a group the placements of the others stay, and those of the failed one go back to temp."""
+    uploads = [bench.stage(bytes([i])) for i in range(3)]
+    works = [
+        _placed(uploads[0], "t/a_v1.bin"),
+        _placed(uploads[1], "t/b_v1.bin", then=ValueError()),
+        _placed(uploads[2], "t/c_v1.bin"),
+    ]
+    bench.together(works)
+    assert bench.files_in("artifacts") == ["t/a_v1.bin", "t/c_v1.bin"]
+    assert bench.files_in("temp") == [uploads[1]]
+    assert (bench.folder / "artifacts/t/c_v1.bin").read_bytes() == b"\x02"
+
+
+def test_a_write_that_is_rolled_back(bench: Bench) -> None:
+    """Its upload is in temp again, nothing is in artifacts, and it can be tried again."""
+    upload_id = bench.stage()
+    with pytest.raises(ValueError, match="no"):
+        bench.writer.write(_placed(upload_id, "t/n_v1.bin", then=ValueError("no")))
+    assert bench.files_in("artifacts") == []
+    assert bench.files_in("temp") == [upload_id]
+    bench.writer.write(_placed(upload_id, "t/n_v1.bin"))
+    assert bench.files_in("artifacts") == ["t/n_v1.bin"]
+    assert bench.files_in("temp") == []
+
+
+def _fail_a_commit(bench: Bench, number: int) -> None:
+    """The writer's commit of this number, counted from 1, fails."""
+    seen: list[sa.Connection] = []
+
+    def fail(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("mindgraph_writes"):
+            seen.append(connection)
+            if len(seen) == number:
+                raise OSError("the disk is gone")
+
+    sa.event.listen(bench.engine, "commit", fail)
+
+
+def test_a_commit_that_fails(bench: Bench) -> None:
+    """No row is there and the error is raised; the file stays, as a crash may show that it was committed."""
+    upload_id = bench.stage()
+    _fail_a_commit(bench, 1)
+    with pytest.raises(OSError, match="the disk is gone"):
+        bench.writer.write(_placed(upload_id, "t/n_v1.bin"))
+    assert bench.rows() == []
+    assert bench.files_in("artifacts") == ["t/n_v1.bin"]
+    assert bench.files_in("temp") == [upload_id]
+
+
+def test_a_group_whose_commit_fails(bench: Bench) -> None:
+    """Each of the group is tried on its own; all succeed and no upload is left in temp."""
+    uploads = [bench.stage(bytes([i])) for i in range(3)]
+    paths = [f"t/n_v{i}.bin" for i in range(3)]
+    _fail_a_commit(bench, 2)  # the first is that of the write they waited for
+    group = bench.together([_placed(*one) for one in zip(uploads, paths, strict=True)])
+    assert [one.result() for one in group] == paths
+    assert bench.commits == 1 + 1 + 3  # what they waited for, the failed one, each on its own
+    assert [(bench.folder / "artifacts" / path).read_bytes() for path in paths] == [b"\x00", b"\x01", b"\x02"]
+    assert bench.files_in("temp") == []
+
+
+def test_many_callers(bench: Bench) -> None:
+    """Every one of many racing callers gets its own result."""
+    names = [f"n{i:03}" for i in range(200)]
+    assert list(bench.pool.map(lambda name: bench.writer.write(_row(name)), names)) == names
+    assert bench.rows() == names
+
+
+def test_closing_waits_and_refuses(bench: Bench) -> None:
+    """Close waits for the write under way; after it every write is refused, and it may be repeated."""
+    busy, go_on = threading.Event(), threading.Event()
+
+    def slow(transaction: Transaction) -> Any:
+        busy.set()
+        assert go_on.wait(SECONDS)
+        return _row("a")(transaction)
+
+    under_way = bench.pool.submit(bench.writer.write, slow)
+    assert busy.wait(SECONDS)
+    closing = bench.pool.submit(bench.writer.close)
+    with pytest.raises(TimeoutError):
+        closing.result(0.05)
+    go_on.set()
+    closing.result(SECONDS)
+    assert under_way.result(SECONDS) == "a"
+    bench.writer.close()
+    with pytest.raises(FailedPrecondition, match="closed"):
+        bench.writer.write(_row("b"))
+    assert bench.rows() == ["a"]
