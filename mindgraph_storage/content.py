@@ -142,7 +142,11 @@ def _text(value: str, content_type: str) -> Content:
     except UnicodeEncodeError as error:
         raise InvalidArgument(f"content: the text has no UTF-8 form: {error}") from None
     if _is_json(content_type):
-        _parsed(data, "content", f"it is to be stored as {content_type}")
+        parsed = _parsed(data, "content", f"it is to be stored as {content_type}")
+        try:
+            finite(parsed)  # a number such as 1e999 reads as infinity
+        except ValueError as error:
+            raise InvalidArgument(f"content: JSON cannot hold it: {error}") from None
     return Content([data], content_type)
 
 
@@ -233,7 +237,7 @@ def _stream_chunks(file: BinaryIO) -> Iterator[bytes]:
 def _read(file: BinaryIO) -> bytes:
     try:
         return file.read(CHUNK_BYTES)
-    except ValueError as error:  # closed, or open for writing only
+    except (OSError, ValueError) as error:  # ValueError: closed, or open for writing only
         raise InvalidArgument(f"content: cannot read the file: {error}") from error
 
 

@@ -146,7 +146,8 @@ class ArtifactActions:
         return _existing(found.manifest)
 
     def _link_use(self, connection: sa.Connection, request: RegisterArtifact, output: RegisterOutput) -> None:
-        if (attempt_id := request.where.attempt_id) is not None:
+        attempt_id = request.where.attempt_id
+        if attempt_id and process_state.trace_of_attempt(connection, attempt_id) == request.trace_id:
             artifacts.record_uses(connection, attempt_id, "saved", [output.artifact_id])
 
     def get(self, request: GetArtifact, asker: Asker) -> ManifestOutput:

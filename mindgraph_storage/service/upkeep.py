@@ -18,7 +18,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from mindgraph_storage.errors import StorageError
+from mindgraph_storage.errors import FailedPrecondition, StorageError
 from mindgraph_storage.messages import Finding, Report
 from mindgraph_storage.service.writer import Transaction, Writer
 from mindgraph_storage.tiers import artifacts, tables
@@ -54,6 +54,10 @@ class Upkeep:
             of_deleted = connection.scalars(_KEPT_FOR_NOTHING).all()
         if not dry_run:
             self._writer.forget(of_deleted)
+        if newest and self._files.is_empty():
+            raise FailedPrecondition(
+                f"the database has artifacts and {self._files.root} holds none: is it the right one, mounted?"
+            )
         unkept = [stored for stored in newest if stored.path not in kept]
         findings = [*self._restored(kept, dry_run), *self._gone(unkept, dry_run), *self._old_uploads(dry_run)]
         return _report(findings, len(newest), dry_run)

@@ -241,13 +241,36 @@ def _visible_at(checkpoint_id: str, thread_id: str | None) -> sa.ColumnElement[b
             checkpoints.c.checkpoint_id == line.c.parent_checkpoint_id,
         )
     )
-    root = steps.alias("root")
-    held = sa.exists().where(
-        root.c.attempt_id == steps.c.root_attempt_id,
-        root.c.thread_id == line.c.thread_id,
-        root.c.produced_checkpoint_id == line.c.checkpoint_id,
+    return artifacts.c.id.in_(_saved_by(steps.c.status == "completed", _held_by(line), ~_run_again()))
+
+
+def _held_by(line: sa.CTE) -> sa.ColumnElement[bool]:
+    """The root-level task that a step belongs to has its writes in a checkpoint of the line.
+
+    A step inside a subgraph counts with the root-level attempt it ran in, and where that one was interrupted
+    or died, with the attempt of a later run that went on from the subgraph's own checkpoint.
+    """
+    began, ended = steps.alias("began"), steps.alias("ended")
+    went_on = (ended.c.run_id != began.c.run_id) & (steps.c.attempt_id != steps.c.root_attempt_id)
+    return sa.exists().where(
+        began.c.attempt_id == steps.c.root_attempt_id,
+        ended.c.thread_id == began.c.thread_id,
+        ended.c.task_id == began.c.task_id,
+        (ended.c.attempt_id == began.c.attempt_id) | went_on,
+        ended.c.thread_id == line.c.thread_id,
+        ended.c.produced_checkpoint_id == line.c.checkpoint_id,
     )
-    return artifacts.c.id.in_(_saved_by(steps.c.status == "completed", held))
+
+
+def _run_again() -> sa.ColumnElement[bool]:
+    later = steps.alias("later")
+    return sa.exists().where(
+        later.c.thread_id == steps.c.thread_id,
+        later.c.task_id == steps.c.task_id,
+        later.c.run_id != steps.c.run_id,
+        later.c.attempt > steps.c.attempt,
+        steps.c.produced_checkpoint_id.is_(None),
+    )
 
 
 def neighbours(

@@ -229,6 +229,11 @@ class ArtifactFiles:
                         with suppress(FileNotFoundError):
                             yield f"{folder.name}/{file.name}", file.stat(follow_symlinks=False).st_ctime
 
+    def is_empty(self) -> bool:
+        """There is not even a folder under the root."""
+        with translated("the files"), os.scandir(self.root) as found:
+            return next(found, None) is None
+
     def uploads(self) -> Iterator[tuple[str, float]]:
         """The name of every file in ``temp/``, with the time of its last change."""
         return _listed(self.temp)

@@ -59,6 +59,7 @@ _END_STEP = steps.update().where(steps.c.attempt_id == _THIS)
 _TRACE_OF_ATTEMPT = sa.select(steps.c.trace_id).where(steps.c.attempt_id == _THIS)
 _LOSE_STEPS = steps.update().where(steps.c.run_id == _THIS, steps.c.status == "running")
 _LEFT_RUNNING = sa.select(runs.c.run_id).where(
+    runs.c.trace_id == sa.bindparam("trace"),
     runs.c.thread_id == sa.bindparam("thread"),
     runs.c.status == "running",
     runs.c.run_id != sa.bindparam("but"),
@@ -87,6 +88,7 @@ _OF_THIS_RUN = (steps.c.run_id == sa.bindparam("its_run_id")) & (
 _PRODUCED = (
     steps.update()
     .where(
+        steps.c.trace_id == sa.bindparam("its_trace_id"),
         steps.c.thread_id == sa.bindparam("its_thread_id"),
         steps.c.graph_ns == sa.bindparam("its_checkpoint_ns"),
         steps.c.status == "completed",
@@ -110,13 +112,14 @@ def start_run(connection: sa.Connection, request: StartRun, agent_id: str | None
     """Opens the run; what the thread's earlier runs left running was lost with their process."""
     join_process(connection, request.trace_id, agent_id, now)
     if request.thread_id is not None:
-        _lose_runs(connection, request.thread_id, request.run_id, now)
+        _lose_runs(connection, request, now)
     connection.execute(_NEW_RUN, {**request.model_dump(), "status": "running", "started_at": now})
     _touch(connection, request.trace_id, "running", now)
 
 
-def _lose_runs(connection: sa.Connection, thread_id: str, but: str, now: datetime) -> None:
-    left = connection.scalars(_LEFT_RUNNING, {"thread": thread_id, "but": but}).all()
+def _lose_runs(connection: sa.Connection, request: StartRun, now: datetime) -> None:
+    this = {"trace": request.trace_id, "thread": request.thread_id, "but": request.run_id}
+    left = connection.scalars(_LEFT_RUNNING, this).all()
     if not left:
         return
     ended = {"status": "lost", "ended_at": now, "error": "its process ended without finishing it"}

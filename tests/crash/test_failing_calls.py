@@ -16,7 +16,18 @@ import pytest
 from mindgraph_storage import NotFound, StorageClient, StorageError, open_storage
 from mindgraph_storage.service import upkeep
 
-from .checks import LARGE, SMALL, at_a_later_time, content, digest, must_be_sound, paths_of, unsynced
+from .checks import (
+    LARGE,
+    SMALL,
+    all_manifests,
+    at_a_later_time,
+    content,
+    digest,
+    leftovers,
+    must_be_sound,
+    paths_of,
+    unsynced,
+)
 from .steps import FailAt, watched
 
 FAILURES = {
@@ -100,6 +111,9 @@ def test_a_save(tmp_path: Path, patient: None, broken: Broken, size: int, folder
 
         storage.save_artifact("first", trace_id="t", name="n")
         for at, _ in broken.rounds(save):
+            if not broken.names[at - 1 : at] or not broken.names[at - 1].startswith("commit"):
+                left = leftovers(data_dir, all_manifests(storage))
+                assert [path for path in left if not path.startswith("temp/")] == []
             assert storage.load_artifact(save(at), as_=bytes) == content(str(at), size)
             assert save(at) == f"art_{at}"
         broken.must_have_failed(10)
