@@ -54,11 +54,11 @@ class Upkeep:
             of_deleted = connection.scalars(_KEPT_FOR_NOTHING).all()
         if not dry_run:
             self._writer.forget(of_deleted)
-        if newest and self._files.is_empty():
+        unkept = [stored for stored in newest if stored.path not in kept]
+        if unkept and self._files.is_empty():  # a disk that is not mounted must fail no manifest
             raise FailedPrecondition(
                 f"the database has artifacts and {self._files.root} holds none: is it the right one, mounted?"
             )
-        unkept = [stored for stored in newest if stored.path not in kept]
         findings = [*self._restored(kept, dry_run), *self._gone(unkept, dry_run), *self._old_uploads(dry_run)]
         return _report(findings, len(newest), dry_run)
 

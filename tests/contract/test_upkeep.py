@@ -25,6 +25,7 @@ from mindgraph_storage.messages import Report
 
 OpenStorage = Callable[..., StorageClient]
 Ahead = Callable[[float], None]
+Flaw = Callable[[Path], None]
 SIZES = (0, 1000, 100_000, 2_000_000)
 SECONDS = 30
 
@@ -73,8 +74,7 @@ def _manifests(storage: StorageClient, refs: list[ArtifactRef]) -> list[Artifact
 
 
 def _changed(file: Path) -> None:
-    data = file.read_bytes()
-    file.write_bytes(data[:-1] + b"\x00")
+    file.write_bytes(file.read_bytes()[:-1] + b"\x00")
 
 
 def _longer(file: Path) -> None:
@@ -85,7 +85,7 @@ def _shorter(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
 
 
-FLAWS: dict[Callable[[Path], None], str] = {
+FLAWS: dict[Flaw, str] = {
     Path.unlink: "gone",
     _changed: "has changed",
     _longer: "longer",
@@ -104,7 +104,7 @@ def test_nothing_to_report(storage: StorageClient, refs: list[ArtifactRef]) -> N
 @pytest.mark.parametrize("flaw", FLAWS)
 @pytest.mark.parametrize("which", range(1, len(SIZES)))
 def test_a_flaw_is_reported(
-    storage: StorageClient, refs: list[ArtifactRef], which: int, flaw: Callable[[Path], None], dry_run: bool
+    storage: StorageClient, refs: list[ArtifactRef], which: int, flaw: Flaw, dry_run: bool
 ) -> None:
     """By path, id and reason; only a file that is gone fails its manifest, and no other manifest changes."""
     before = _manifests(storage, refs)
@@ -126,7 +126,8 @@ def test_a_flaw_is_reported(
 def test_every_flaw_at_once(storage: StorageClient, refs: list[ArtifactRef]) -> None:
     """One report names all of them; what failed is not reported again, the rest is."""
     manifests = _manifests(storage, refs)
-    for manifest, flaw in zip(manifests, (_longer, Path.unlink, _changed, _shorter), strict=True):
+    _longer(_file(manifests[0]))
+    for manifest, flaw in zip(manifests[1:], list(FLAWS)[:3], strict=True):
         flaw(_file(manifest))
     assert set(_reasons(storage.verify())) == {_path(one) for one in manifests}
     assert set(_reasons(storage.verify())) == {_path(manifests[i]) for i in (0, 2, 3)}
@@ -136,9 +137,7 @@ def test_an_orphan_is_reported(storage: StorageClient, refs: list[ArtifactRef]) 
     """A file without a manifest is named, and stays where it is."""
     orphan = _file(storage.get_artifact(refs[1])).with_name("stray_v1.bin")
     orphan.write_bytes(b"\xff")
-    report = storage.verify()
-    assert _reasons(report) == {"t/stray_v1.bin": "an orphan: no manifest points to it"}
-    assert report.findings[0].artifact_id is None
+    assert _reasons(storage.verify()) == {"t/stray_v1.bin": "an orphan: no manifest points to it"}
     assert orphan.read_bytes() == b"\xff"
 
 
@@ -181,8 +180,7 @@ def test_bytes_of_the_deleted(storage: StorageClient, refs: list[ArtifactRef]) -
     manifests = _manifests(storage, refs)
     storage.delete_artifact(refs[1])
     assert _file(manifests[1]).exists()
-    report = storage.collect()
-    assert _reasons(report) == {_path(manifests[1]): "bytes of a deleted artifact removed"}
+    assert _reasons(storage.collect()) == {_path(manifests[1]): "bytes of a deleted artifact removed"}
     assert [_file(one).exists() for one in manifests] == [True, False, True, True]
     assert storage.collect().findings == storage.verify().findings == []
     with pytest.raises(NotFound, match="was deleted by operator at"):
@@ -201,8 +199,7 @@ def test_orphans(storage: StorageClient, data_dir: Path, ahead: Ahead) -> None:
     ahead(23.9)
     assert storage.collect().findings == []
     ahead(24.1)
-    report = storage.collect()
-    assert _reasons(report) == {"t/stray_v1.bin": "moved to orphans/: no manifest points to it"}
+    assert _reasons(storage.collect()) == {"t/stray_v1.bin": "moved to orphans/: no manifest points to it"}
     moved = list((data_dir / "orphans").iterdir())
     assert [path.read_bytes() for path in moved] == [b"\xff"]
     assert moved[0].name.endswith("stray_v1.bin")
@@ -302,6 +299,5 @@ def test_while_others_save(open_again: OpenStorage, storage: StorageClient) -> N
         finally:
             done.set()
     assert upkeep.result(SECONDS) == []
-    for ref in kept:
-        assert storage.load_artifact(ref).split()[0] in ("0", "1")
+    assert {storage.load_artifact(ref).split()[0] for ref in kept} == {"0", "1"}
     assert storage.list_artifacts(status="failed") == []

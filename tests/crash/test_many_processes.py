@@ -57,15 +57,15 @@ def test_eight_processes_of_four_threads(processes: ForkServerContext, tmp_path:
     assert unsynced(data_dir) == []
 
 
-def test_a_storage_that_two_make_at_once(processes: ForkServerContext, tmp_path: Path) -> None:
-    """Two processes that open a storage that is not there yet, at the same instant, share one."""
-    with _together(processes, 2, processes.Event()) as pool:
-        for i in range(10):
+def test_a_storage_that_four_make_at_once(processes: ForkServerContext, tmp_path: Path) -> None:
+    """Four processes that open a storage that is not there yet, at the same instant, share one."""
+    with _together(processes, 4, processes.Event()) as pool:
+        for i in range(12):
             data_dir = tmp_path / str(i)
-            acknowledged = _all([pool.submit(opens_fresh, data_dir, number) for number in range(2)])
+            acknowledged = _all([pool.submit(opens_fresh, data_dir, number) for number in range(4)])
             with open_storage(data_dir) as storage:
                 must_be_sound(storage, data_dir, acknowledged)
-                assert len(storage.list_artifacts(trace_id="t")) == 2
+                assert len(storage.list_artifacts(trace_id="t")) == 4
 
 
 def test_a_recovery_that_four_do_at_once(processes: ForkServerContext, tmp_path: Path, patient: None) -> None:

@@ -108,3 +108,29 @@ async def test_what_a_subgraph_saved_before_it_failed(way: Way, storage: Storage
 
     assert visible(storage, await way.get_state(recorded, on_thread("t"))) == ["inner: in"]
     assert [step.step_id for step in storage.list_steps("t")].count("inner") == 1
+
+
+async def test_what_a_subgraph_without_memory_saved_before_it_failed(
+    way: Way, storage: StorageClient
+) -> None:
+    """A subgraph that keeps no checkpoints is run anew: what it saved otherwise before is visible nowhere."""
+    texts = iter(["lost", "kept"])
+
+    def write(state: State) -> dict[str, Any]:
+        text = next(texts)
+        storage.save_artifact(text, name="draft")
+        return {"words": [text]}
+
+    def check(state: State) -> dict[str, Any]:
+        if state["words"][-1] == "lost":
+            raise Broken
+        return {"words": ["checked"]}
+
+    child: Any = chain(write, check).builder.compile(checkpointer=False)
+    builder = StateGraph(State).add_node("child", child).add_edge(START, "child")
+    recorded = with_storage(builder.compile(checkpointer=way.saver), storage)
+    with pytest.raises(Broken):
+        await way.invoke(recorded, {"words": ["in"]}, on_thread("t"))
+    await way.invoke(recorded, None, on_thread("t"))
+
+    assert visible(storage, await way.get_state(recorded, on_thread("t"))) == ["draft: kept"]

@@ -94,6 +94,7 @@ def test_opening_by_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert manifest.uri == f"file://{tmp_path}/files/t/intermediate_v1.txt"
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["d", "files"]
     assert (tmp_path / "my.db").is_file()
+    monkeypatch.setenv("MINDGRAPH_DATABASE_URL", f"sqlite:///{tmp_path}/other.db")
     with open_storage(agent_id="agent.given", artifacts_url=f"file://{tmp_path}/d/artifacts") as storage:
         given = storage.get_artifact(storage.save_artifact("x", trace_id="u"))
     assert (given.owner, given.uri) == ("agent.given", f"file://{tmp_path}/d/artifacts/u/intermediate_v1.txt")
@@ -166,3 +167,13 @@ def test_a_folder_with_no_name(tmp_path: Path) -> None:
     """A path the system has no file for is an error of ours."""
     with pytest.raises(StorageError):
         open_storage(f"{tmp_path}/a\x00b")
+
+
+def test_files_that_are_somewhere_else(tmp_path: Path) -> None:
+    """A database that has artifacts is not opened on a folder that holds none, and no manifest is failed."""
+    with open_storage(tmp_path / "d") as storage:
+        ref = storage.save_artifact("x", trace_id="t")
+    with pytest.raises(FailedPrecondition, match="holds none"):
+        open_storage(tmp_path / "d", artifacts_url=f"file://{tmp_path}/other")
+    with open_storage(tmp_path / "d") as storage:
+        assert storage.get_artifact(ref).status == "completed"
