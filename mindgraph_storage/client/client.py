@@ -141,8 +141,9 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     ) -> ArtifactRef:
         """Stores the content as the next version of its name and returns the pointer to it.
 
-        ``content`` is text, bytes, a JSON value, a pydantic model, a ``pathlib.Path`` to a file or an open
-        binary file (read in constant memory). When it returns, bytes and manifest survive power loss.
+        ``content`` is text, bytes, a JSON value, a pydantic model, a dataclass, a ``pathlib.Path`` to a file or
+        an open binary file (read in constant memory), a pandas or polars frame (Parquet), a NumPy array or a
+        PIL image. When it returns, bytes and manifest survive power loss.
         ``name`` is the artifact type unless given, ``context.input_artifacts`` what the step loaded before it
         saved. ``trace_id`` must be given outside a graph (InvalidArgument).
 
@@ -201,7 +202,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         """The artifact's content, verified against its checksum.
 
         Text comes back as ``str``, JSON as its value, everything else as ``bytes``; ``as_`` asks for
-        ``bytes``, ``str`` or a type pydantic reads from JSON. Raises DataLoss where the stored bytes are gone
+        ``bytes``, ``str``, a type pydantic reads from JSON (a model, a dataclass, ``list[int]``, …) or the
+        class of a frame, array or image. Raises DataLoss where the stored bytes are gone
         or changed.
         """
         manifest = self._to_load(artifact)

@@ -64,6 +64,7 @@ class ArtifactFiles:
 
     def __init__(self, root: Path, data_dir: Path, *, sync: bool = True, carry_up_to: int = 0) -> None:
         self.root = root.absolute()
+        self._root_uri = self.root.as_uri()
         self.temp, self.orphans = data_dir.absolute() / "temp", data_dir.absolute() / "orphans"
         self._sync, self._carry_up_to = sync, carry_up_to if sync else 0
         self._fs: Any = fsspec.filesystem("file", auto_mkdir=False)
@@ -276,11 +277,11 @@ class ArtifactFiles:
                 raw = self._fs.open(path, "rb")
             except FileNotFoundError:
                 raise DataLoss(f"the file {uri} of a registered artifact is gone", uri=uri) from None
-        return BufferedReader(Verified(raw, uri, size_bytes, checksum), _CHUNK_BYTES)
+        return BufferedReader(Verified(raw, uri, size_bytes, checksum), min(size_bytes + 1, _CHUNK_BYTES))
 
     def uri(self, path: str) -> str:
         """Where the bytes at a path are; paths are stored relative to the root, so that a store can move."""
-        return f"{self.root.as_uri()}/{quote(path)}"
+        return f"{self._root_uri}/{quote(path)}"
 
     def _path_of(self, uri: str) -> str:
         parts = urlsplit(uri)

@@ -85,12 +85,7 @@ def _shorter(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
 
 
-FLAWS: dict[Flaw, str] = {
-    Path.unlink: "gone",
-    _changed: "has changed",
-    _longer: "longer",
-    _shorter: "shorter",
-}
+FLAWS: dict[Flaw, str] = {Path.unlink: "gone", _changed: "changed", _longer: "longer", _shorter: "shorter"}
 
 
 def test_nothing_to_report(storage: StorageClient, refs: list[ArtifactRef]) -> None:
