@@ -141,9 +141,9 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     ) -> ArtifactRef:
         """Stores the content as the next version of its name and returns the pointer to it.
 
-        ``content`` is text, bytes, a JSON value, a pydantic model, a dataclass, a ``pathlib.Path`` to a file or
+        ``content`` is text, bytes, a JSON value, a pydantic model, a dataclass, a ``pathlib.Path`` to a file,
         an open binary file (read in constant memory), a pandas or polars frame (Parquet), a NumPy array or a
-        PIL image. When it returns, bytes and manifest survive power loss.
+        PIL image. When it returns it survives what ``durability`` says: the loss of power, by default.
         ``name`` is the artifact type unless given, ``context.input_artifacts`` what the step loaded before it
         saved. ``trace_id`` must be given outside a graph (InvalidArgument).
 

@@ -9,8 +9,6 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
 
-from mindgraph_storage.errors import StorageError
-
 __all__ = ["Settler"]
 
 _log = logging.getLogger(__name__)
@@ -55,8 +53,16 @@ class Settler:
                 taken, self._waiting, self._bytes = self._waiting, {}, 0
             try:
                 self._settle(taken)
-            except StorageError as error:  # the bytes stay in the database: the next start settles them
-                _log.warning("files could not be settled", extra={"files": len(taken), "reason": str(error)})
+            except Exception:  # noqa: BLE001 - the bytes stay in the database: tried again, and at the next start
+                _log.warning("files could not be settled", extra={"files": len(taken)}, exc_info=True)
+                self._put_back(taken)
+
+    def _put_back(self, taken: dict[str, int]) -> None:
+        with self._changed:
+            if not self._closing:
+                self._waiting = {**taken, **self._waiting}
+                self._bytes += sum(taken.values())
+                self._changed.wait(_IDLE_SECONDS)
 
     def _wait(self) -> bool:
         """Until it is time to settle; False when there is nothing left to do for ever."""

@@ -64,9 +64,14 @@ class Upkeep:
 
     def verify(self, dry_run: bool = False) -> Report:
         """Reads every file; one that is gone marks its manifest ``failed``, one that changed is reported."""
-        checked, findings = 0, list[Finding]()
+        with tables.read(self._engine) as connection:
+            kept = {row.path: row.data for row in connection.execute(_KEPT)}
+        checked, findings = 0, list(self._restored(kept, dry_run))
+        restored = {finding.path for finding in findings}
         for stored in self._all():
             checked += 1
+            if stored.path in restored:
+                continue
             findings += self._flaws(stored, dry_run)
         findings += self._orphans(time.time(), "an orphan: no manifest points to it", move=False)
         return _report(findings, checked, dry_run)

@@ -8,6 +8,7 @@ because a version number read outside it is a race.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from mindgraph_storage.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
 
@@ -266,8 +268,24 @@ def _parse(url: str | sa.URL) -> sa.URL:
 
 def _prepare(connection: DBAPIConnection, synchronous: str) -> None:
     connection.isolation_level = None  # transactions begin in _begin, not in the driver
-    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
+    _use_wal(connection)
+    for pragma in (f"synchronous={synchronous}", "foreign_keys=ON"):
         connection.cursor().execute(f"PRAGMA {pragma}")
+
+
+def _is_locked(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
+@retry(
+    retry=retry_if_exception(_is_locked),
+    wait=wait_fixed(0.005),
+    stop=stop_after_delay(_BUSY_SECONDS),
+    reraise=True,
+)
+def _use_wal(connection: DBAPIConnection) -> None:
+    """SQLite does not wait for the lock this needs: where several make a database at once, some are told."""
+    connection.cursor().execute("PRAGMA journal_mode=WAL")
 
 
 def _begin(connection: sa.Connection) -> None:
@@ -303,6 +321,8 @@ def _translated() -> Iterator[None]:
         if "readonly" in reason or "no such" in reason:
             raise FailedPrecondition(f"the database cannot be used: {reason}") from error
         raise Unavailable(f"the database cannot be reached: {reason}") from error
+    except sa.exc.TimeoutError as error:
+        raise Unavailable(f"too much is asked of the database at once: {error}") from error
     except sa.exc.DatabaseError as error:
         if isinstance(error, sa.exc.IntegrityError):
             raise

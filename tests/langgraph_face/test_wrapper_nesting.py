@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
@@ -51,6 +52,18 @@ async def test_an_unrecorded_subgraph(way: Way, storage: StorageClient, log: Nod
     assert len(storage.list_runs("t")) == 1
     (draft,) = storage.list_artifacts(trace_id="t")
     assert (steps[2].saved, steps[1].saved, draft.step_id) == ([draft.id], [], "keep")
+
+
+async def test_a_subgraph_that_keeps_no_checkpoints(way: Way, storage: StorageClient, log: NodeLog) -> None:
+    """A graph whose child was compiled with checkpointer=False runs recorded as it runs plain."""
+    child = chain(keeps(storage, log), says("inside")).builder.compile(checkpointer=False)
+    expected = await way.invoke(around(child, InMemorySaver()), {"words": []}, on_thread("plain"))
+    recorded = with_storage(around(child, way.saver), storage)
+
+    assert await way.invoke(recorded, {"words": []}, on_thread("t")) == expected
+    steps = storage.list_steps("t")
+    assert told(steps) == [(name, 1, "completed") for name in ("plan", "child", "keep", "inside", "end")]
+    assert links_of(steps) == links_in(await way.history(recorded, on_thread("t")))
 
 
 async def test_a_recorded_subgraph_joins_the_run(way: Way, storage: StorageClient, log: NodeLog) -> None:
