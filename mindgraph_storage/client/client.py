@@ -206,10 +206,12 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         class of a frame, array or image. Raises DataLoss where the stored bytes are gone
         or changed.
         """
-        manifest = self._to_load(artifact)
+        manifest = self.get_artifact(artifact)
         with self._uploads.open(manifest.uri, manifest.size_bytes, manifest.checksum) as stream:
             data = stream.read()
-        return contents.decode(data, manifest.content_type, as_)
+        value = contents.decode(data, manifest.content_type, as_)
+        self._loaded(manifest)
+        return value
 
     def open_artifact(self, artifact: Artifact) -> BinaryIO:
         """The artifact's bytes as a binary stream to close, in constant memory.
@@ -217,14 +219,15 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         The read that reaches the end raises DataLoss where the bytes are not those that were stored. It can
         seek: the first seek reads all of it once to verify it, then any range is read as it stands.
         """
-        manifest = self._to_load(artifact)
-        return self._uploads.open(manifest.uri, manifest.size_bytes, manifest.checksum)
-
-    def _to_load(self, artifact: Artifact) -> ArtifactManifest:
         manifest = self.get_artifact(artifact)
+        stream = self._uploads.open(manifest.uri, manifest.size_bytes, manifest.checksum)
+        self._loaded(manifest)
+        return stream
+
+    def _loaded(self, manifest: ArtifactManifest) -> None:
+        """What a step loaded becomes an input of what it saves next."""
         if (place := self._place()) is not None:
             place.loads.add(manifest.id)
-        return manifest
 
     def get_artifact(self, artifact: Artifact) -> ArtifactManifest:
         """The artifact's manifest."""

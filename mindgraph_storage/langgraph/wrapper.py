@@ -16,6 +16,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph._internal._config import ensure_config  # the rules by which Pregel.stream finds its config
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
+from langgraph.pregel._loop import PregelLoop
 
 from mindgraph_storage.client import StorageClient
 from mindgraph_storage.errors import InvalidArgument
@@ -49,6 +50,24 @@ def with_storage(graph: GraphT, storage: StorageClient) -> GraphT:
     recorded: Any = object.__new__(kind)
     recorded.__dict__.update(graph.__dict__, mindgraph_storage=storage)
     return cast(GraphT, recorded.copy())
+
+
+class _NothingToWaitFor:
+    """The checkpoint of a loop that keeps none.
+
+    Under ``durability="sync"``, which children inherit, LangGraph 1.2 waits for it all the same and fails in
+    a child compiled with ``checkpointer=False``: only the first checkpoint sets the attribute.
+    """
+
+    def result(self) -> None:
+        """There at once."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+if not hasattr(PregelLoop, "_put_checkpoint_fut"):
+    PregelLoop._put_checkpoint_fut = _NothingToWaitFor()  # type: ignore[assignment]
 
 
 class _RecordedGraph:

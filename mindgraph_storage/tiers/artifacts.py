@@ -251,7 +251,11 @@ def _held_by(line: sa.CTE) -> sa.ColumnElement[bool]:
     or died, with the attempt of a later run that went on from the subgraph's own checkpoint.
     """
     began, ended = steps.alias("began"), steps.alias("ended")
-    went_on = (ended.c.run_id != began.c.run_id) & (steps.c.attempt_id != steps.c.root_attempt_id)
+    went_on = sa.and_(
+        ended.c.run_id != began.c.run_id,
+        steps.c.attempt_id != steps.c.root_attempt_id,
+        steps.c.produced_checkpoint_id.is_not(None),  # a subgraph without its checkpoint begins anew
+    )
     return sa.exists().where(
         began.c.attempt_id == steps.c.root_attempt_id,
         ended.c.thread_id == began.c.thread_id,

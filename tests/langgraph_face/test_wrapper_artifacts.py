@@ -14,7 +14,7 @@ from .rows import told
 from .ways import Way, on_thread
 
 
-async def test_loads_become_inputs(way: Way, storage: StorageClient) -> None:
+async def test_loads_become_inputs(face: Way, storage: StorageClient) -> None:
     """What a step loaded before it saved, in order and once, is the saved artifact's input_artifacts."""
     sources = [storage.save_artifact(text, name=text, trace_id="t") for text in ("one", "two", "three")]
 
@@ -26,8 +26,8 @@ async def test_loads_become_inputs(way: Way, storage: StorageClient) -> None:
         final = storage.save_artifact("final", name="final")
         return {"words": [draft["artifact_id"], final["artifact_id"]]}
 
-    recorded = with_storage(chain(write, saver=way.saver), storage)
-    draft, final = (await way.invoke(recorded, {"words": []}, on_thread("t")))["words"]
+    recorded = with_storage(chain(write, saver=face.saver), storage)
+    draft, final = (await face.invoke(recorded, {"words": []}, on_thread("t")))["words"]
 
     one, two, three = [source["artifact_id"] for source in sources]
     assert storage.get_artifact(draft).context.input_artifacts == [two, one]
@@ -37,7 +37,7 @@ async def test_loads_become_inputs(way: Way, storage: StorageClient) -> None:
     assert {m.id for m in storage.lineage(draft).inputs()} == {one, two}
 
 
-async def test_loads_of_other_steps_are_no_inputs(way: Way, storage: StorageClient) -> None:
+async def test_loads_of_other_steps_are_no_inputs(face: Way, storage: StorageClient) -> None:
     """A step's loads are its own: the next step's saves do not come from them."""
     source = storage.save_artifact("source", name="source", trace_id="t")
 
@@ -47,8 +47,8 @@ async def test_loads_of_other_steps_are_no_inputs(way: Way, storage: StorageClie
     def write(state: State) -> dict[str, Any]:
         return {"words": [storage.save_artifact("draft", name="draft")["artifact_id"]]}
 
-    recorded = with_storage(chain(read, write, saver=way.saver), storage)
-    await way.invoke(recorded, {"words": []}, on_thread("t"))
+    recorded = with_storage(chain(read, write, saver=face.saver), storage)
+    await face.invoke(recorded, {"words": []}, on_thread("t"))
 
     (draft,) = storage.list_artifacts(name="draft")
     assert draft.context.input_artifacts == []
@@ -57,7 +57,7 @@ async def test_loads_of_other_steps_are_no_inputs(way: Way, storage: StorageClie
     assert [step.saved for step in steps] == [[], [draft.id]]
 
 
-async def test_loads_of_an_earlier_attempt_are_no_inputs(way: Way, storage: StorageClient) -> None:
+async def test_loads_of_an_earlier_attempt_are_no_inputs(face: Way, storage: StorageClient) -> None:
     """What a failed attempt loaded is no input of what the next attempt saves."""
     one, two = [storage.save_artifact(text, name=text, trace_id="t") for text in ("one", "two")]
     sources = iter([one, two])
@@ -69,8 +69,8 @@ async def test_loads_of_an_earlier_attempt_are_no_inputs(way: Way, storage: Stor
             raise Broken
         return {"words": [storage.save_artifact("draft", name="draft")["artifact_id"]]}
 
-    recorded = with_storage(chain(write, saver=way.saver, retry=RETRY), storage)
-    await way.invoke(recorded, {"words": []}, on_thread("t"))
+    recorded = with_storage(chain(write, saver=face.saver, retry=RETRY), storage)
+    await face.invoke(recorded, {"words": []}, on_thread("t"))
 
     (draft,) = storage.list_artifacts(name="draft")
     assert draft.context.input_artifacts == [two["artifact_id"]]
@@ -78,7 +78,7 @@ async def test_loads_of_an_earlier_attempt_are_no_inputs(way: Way, storage: Stor
     assert [step.loaded for step in storage.list_steps("t")] == [[one["artifact_id"]], [two["artifact_id"]]]
 
 
-async def test_given_inputs_win(way: Way, storage: StorageClient) -> None:
+async def test_given_inputs_win(face: Way, storage: StorageClient) -> None:
     """input_artifacts given by the caller replaces what the step loaded, and an empty list means none."""
     one, two = [storage.save_artifact(text, name=text, trace_id="t") for text in ("one", "two")]
 
@@ -89,14 +89,14 @@ async def test_given_inputs_win(way: Way, storage: StorageClient) -> None:
         storage.save_artifact("c", name="found", context={"model_name": "m"})
         return {"words": []}
 
-    recorded = with_storage(chain(write, saver=way.saver), storage)
-    await way.invoke(recorded, {"words": []}, on_thread("t"))
+    recorded = with_storage(chain(write, saver=face.saver), storage)
+    await face.invoke(recorded, {"words": []}, on_thread("t"))
 
     inputs = {m.name: m.context.input_artifacts for m in storage.list_artifacts(created_by="agent.write")}
     assert inputs == {"given": [two["artifact_id"]], "none": [], "found": [one["artifact_id"]]}
 
 
-async def test_a_failed_step_keeps_its_links(way: Way, storage: StorageClient) -> None:
+async def test_a_failed_step_keeps_its_links(face: Way, storage: StorageClient) -> None:
     """What a step saved and loaded before it failed is linked to its row."""
     source = storage.save_artifact("source", name="source", trace_id="t")
 
@@ -105,15 +105,15 @@ async def test_a_failed_step_keeps_its_links(way: Way, storage: StorageClient) -
         storage.save_artifact("half", name="draft")
         raise Broken
 
-    recorded = with_storage(chain(write, saver=way.saver), storage)
+    recorded = with_storage(chain(write, saver=face.saver), storage)
     with pytest.raises(Broken):
-        await way.invoke(recorded, {"words": []}, on_thread("t"))
+        await face.invoke(recorded, {"words": []}, on_thread("t"))
 
     (step,), (draft,) = storage.list_steps("t"), storage.list_artifacts(name="draft")
     assert (step.status, step.saved, step.loaded) == ("failed", [draft.id], [source["artifact_id"]])
 
 
-async def test_a_load_that_fails_is_no_load(way: Way, storage: StorageClient) -> None:
+async def test_a_load_that_fails_is_no_load(face: Way, storage: StorageClient) -> None:
     """An artifact that could not be read is neither loaded nor an input of what is saved next."""
 
     def write(state: State) -> dict[str, Any]:
@@ -122,22 +122,22 @@ async def test_a_load_that_fails_is_no_load(way: Way, storage: StorageClient) ->
         storage.save_artifact("draft", name="draft")
         return {"words": []}
 
-    recorded = with_storage(chain(write, saver=way.saver), storage)
-    await way.invoke(recorded, {"words": []}, on_thread("t"))
+    recorded = with_storage(chain(write, saver=face.saver), storage)
+    await face.invoke(recorded, {"words": []}, on_thread("t"))
 
     assert storage.list_artifacts(name="draft")[0].context.input_artifacts == []
     assert storage.list_steps("t")[0].loaded == []
 
 
-async def test_several_saves_of_one_name(way: Way, storage: StorageClient) -> None:
+async def test_several_saves_of_one_name(face: Way, storage: StorageClient) -> None:
     """Saves of a step under one name are versions; one that changes nothing is the version there is."""
 
     def write(state: State) -> dict[str, Any]:
         refs = [storage.save_artifact(text, name="draft") for text in ("a", "b", "a", "a")]
         return {"words": [ref["artifact_id"] for ref in refs]}
 
-    recorded = with_storage(chain(write, saver=way.saver), storage)
-    ids = (await way.invoke(recorded, {"words": []}, on_thread("t")))["words"]
+    recorded = with_storage(chain(write, saver=face.saver), storage)
+    ids = (await face.invoke(recorded, {"words": []}, on_thread("t")))["words"]
 
     drafts = storage.list_artifacts(name="draft")
     assert [storage.load_artifact(m) for m in drafts] == ["a", "b", "a"]
@@ -145,15 +145,15 @@ async def test_several_saves_of_one_name(way: Way, storage: StorageClient) -> No
     assert storage.list_steps("t")[0].saved == [m.id for m in drafts]
 
 
-async def test_the_manifest_says_where(way: Way, storage: StorageClient) -> None:
+async def test_the_manifest_says_where(face: Way, storage: StorageClient) -> None:
     """An artifact saved in a graph is found by its trace, thread and step, with nothing said by the node."""
 
     def write(state: State) -> dict[str, Any]:
         storage.save_artifact("draft", artifact_type="draft")
         return {"words": []}
 
-    recorded = with_storage(chain(write, saver=way.saver), storage)
-    await way.invoke(recorded, {"words": []}, on_thread("t", trace_id="project"))
+    recorded = with_storage(chain(write, saver=face.saver), storage)
+    await face.invoke(recorded, {"words": []}, on_thread("t", trace_id="project"))
 
     (draft,) = storage.list_artifacts(
         trace_id="project", thread_id="t", step_id="write", artifact_type="draft"
@@ -162,7 +162,7 @@ async def test_the_manifest_says_where(way: Way, storage: StorageClient) -> None
     assert storage.list_artifacts(thread_id="other") == []
 
 
-async def test_saves_into_other_processes_are_refused(way: Way, storage: StorageClient) -> None:
+async def test_saves_into_other_processes_are_refused(face: Way, storage: StorageClient) -> None:
     """A node may not write into a process that it takes no part in."""
     storage.as_agent("agent.other").save_artifact("theirs", name="x", trace_id="other")
 
@@ -170,9 +170,9 @@ async def test_saves_into_other_processes_are_refused(way: Way, storage: Storage
         storage.save_artifact("mine", name="x", trace_id="other")
         return {"words": []}
 
-    recorded = with_storage(chain(write, saver=way.saver), storage)
+    recorded = with_storage(chain(write, saver=face.saver), storage)
     with pytest.raises(PermissionDenied, match="other: the requester takes no part in this process"):
-        await way.invoke(recorded, {"words": []}, on_thread("t"))
+        await face.invoke(recorded, {"words": []}, on_thread("t"))
 
     assert storage.list_runs("t")[0].status == "failed"
     assert [m.created_by for m in storage.list_artifacts(trace_id="other")] == ["agent.other"]
