@@ -256,7 +256,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         """The manifests that fit all filters and may be read, oldest first, at most ``limit`` (1–1000).
 
         ``checkpoint_id`` gives what is visible there: saved by the steps that led to it. ``input_artifact``
-        gives what was made directly from it. ``latest`` leaves the newest version of each name.
+        gives what was made directly from it. ``latest`` leaves the newest of what fits under each name.
         ``created_after`` is inclusive, ``created_before`` exclusive. The next page is ``after`` the last
         artifact of this one.
         """

@@ -177,10 +177,10 @@ class ServiceAndDict(RuleBasedStateMachine):
 
     @rule(agent=agents, trace_id=traces, name=names)
     def latest(self, agent: str, trace_id: str, name: str) -> None:
-        """The newest version for everybody; who may not read that one is shown none."""
+        """The newest version that the one who asks may read."""
         found = self.as_agent(agent).list_artifacts(trace_id=trace_id, name=name, latest=True)
-        newest = [one for one in self.chain(trace_id, name) if not one.deleted][-1:]
-        assert [one.id for one in found] == [one.id for one in newest if self.readable(one, agent)]
+        mine = [one for one in self.chain(trace_id, name) if not one.deleted and self.readable(one, agent)]
+        assert [one.id for one in found] == [one.id for one in mine[-1:]]
 
     @precondition(lambda self: self.entries)
     @rule(agent=agents, position=positions)
