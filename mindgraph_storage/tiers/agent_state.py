@@ -6,6 +6,7 @@ A checkpointer opened here works as it is and as a context manager that closes i
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -58,7 +59,10 @@ def open_checkpointer(url: str | None = None, *, data_dir: str | Path | None = N
 
     Raises InvalidArgument for another kind of URL, Unavailable where the file cannot be opened.
     """
-    return OpenSqliteSaver(_connected(_sqlite_path(url, data_dir)))
+    connection = _connected(_sqlite_path(url, data_dir))
+    saver = OpenSqliteSaver(connection)
+    weakref.finalize(saver, connection.close)  # for those who use it as it is
+    return saver
 
 
 def open_async_checkpointer(
