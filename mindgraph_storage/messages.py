@@ -1,4 +1,4 @@
-"""MindBus messages: the CloudEvents envelope and one request class per action (SPEC section 4).
+"""MindBus messages: a request in its CloudEvents envelope, and what answers it (SPEC section 4).
 
 A command travels as CloudEvents 1.0 JSON in structured mode; so do its answers, a result or an error. The
 CloudEvents SDK writes and reads the envelope, pydantic the ``data`` in it. No message carries content.
@@ -8,382 +8,32 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import datetime
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any
 
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from mindgraph_storage.errors import InvalidArgument, StorageError, error_for
-from mindgraph_storage.manifest import (
-    AgentId,
-    ArtifactContext,
-    ArtifactId,
-    ArtifactManifest,
-    ArtifactName,
-    Checksum,
-    ContentType,
-    Lineage,
-    Retention,
-    Status,
-    StepId,
-    TraceId,
-    Visibility,
-)
-from mindgraph_storage.process import Process, ProcessStatus, Run, Step, StepStatus
+from mindgraph_storage.manifest import AgentId, TraceId
+from mindgraph_storage.requests import REQUESTS, Message, OutputT, RegisterOutput, Request, validated
 
 COMMAND, RESULT, ERROR = "ai.team.command", "ai.team.result", "ai.team.error"
 _FORMAT = JSONFormat()
-_MOST_AT_ONCE = 1000
 
-Superstep = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
-
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-# ---------------------------------------------------------------- requests and their outputs
-
-OutputT = TypeVar("OutputT", bound=BaseModel)
-
-
-class Request(_Message, Generic[OutputT]):
-    """``params`` of a command. ``action`` names it, ``output`` is the class of what answers it."""
-
-    action: ClassVar[str]
-    output: ClassVar[type[BaseModel]]
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        if "action" in vars(cls):
-            REQUESTS[cls.action] = cls
-
-
-REQUESTS: dict[str, type[Request[Any]]] = {}
-
-
-class Done(_Message):
-    """Nothing to tell but that it is done."""
-
-
-class ManifestOutput(_Message):
-    manifest: ArtifactManifest
-
-
-class ManifestsOutput(_Message):
-    manifests: list[ArtifactManifest]
-
-
-class UriOutput(_Message):
-    uri: str
-
-
-class RegisterOutput(_Message):
-    """``already_exists`` is there, and true, only where this very artifact was registered before."""
-
-    artifact_id: ArtifactId
-    registered: bool
-    already_exists: Literal[True] | None = None
-    uri: str
-    manifest: ArtifactManifest
-
-
-class ProcessOutput(_Message):
-    process: Process
-
-
-class ProcessesOutput(_Message):
-    processes: list[Process]
-
-
-class RunsOutput(_Message):
-    runs: list[Run]
-
-
-class StepsOutput(_Message):
-    steps: list[Step]
-
-
-class LineageOutput(_Message):
-    lineage: Lineage
-
-
-class Finding(_Message):
-    """One thing that upkeep found or did: a path below the storage's folders, and why."""
-
-    path: str
-    artifact_id: ArtifactId | None = None
-    reason: str
-
-
-class Report(_Message):
-    """What upkeep found or did, file by file; ``checked`` counts the artifacts it looked at."""
-
-    findings: list[Finding]
-    checked: int
-    dry_run: bool
-
-
-class ReportOutput(_Message):
-    report: Report
-
-
-class Where(_Message):
-    """The place in a graph that an artifact was saved from."""
-
-    thread_id: str | None = None
-    checkpoint_ns: str | None = None
-    task_id: str | None = None
-    from_checkpoint_id: str | None = None
-    run_id: str | None = None
-    attempt_id: str | None = None
-
-
-class RegisterArtifact(Request[RegisterOutput]):
-    """Commits the manifest of a finished upload; the service gives version, owner, time and place.
-
-    With ``unless_unchanged`` content that is the latest version's already makes no new version: the answer is
-    that version, as one that already exists.
-    """
-
-    action = "register_artifact"
-    output = RegisterOutput
-
-    artifact_id: ArtifactId
-    upload_id: str = Field(pattern=r"^up_[0-9a-f]{32}$")
-    trace_id: TraceId
-    name: ArtifactName
-    step_id: StepId | None = None
-    artifact_type: ArtifactName
-    content_type: ContentType
-    size_bytes: int = Field(ge=0, lt=2**63)
-    checksum: Checksum
-    retention: Retention = "infinite"
-    visibility: Visibility = "trace"
-    context: ArtifactContext = ArtifactContext()
-    where: Where = Where()
-    unless_unchanged: bool = False
-
-
-class GetArtifact(Request[ManifestOutput]):
-    action = "get_artifact"
-    output = ManifestOutput
-
-    artifact_id: ArtifactId
-
-
-class ListArtifacts(Request[ManifestsOutput]):
-    """Filters are joined by AND; ``after`` is the id of the last artifact of the page before."""
-
-    action = "list_artifacts"
-    output = ManifestsOutput
-
-    trace_id: TraceId | None = None
-    artifact_type: ArtifactName | None = None
-    step_id: StepId | None = None
-    name: ArtifactName | None = None
-    thread_id: str | None = None
-    checkpoint_id: str | None = None
-    created_by: AgentId | None = None
-    status: Status | None = None
-    model_name: str | None = None
-    prompt_version: str | None = None
-    input_artifact: str | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    latest: bool = False
-    limit: int = Field(100, ge=1, le=_MOST_AT_ONCE)
-    after: ArtifactId | None = None
-
-
-class GetArtifactUri(Request[UriOutput]):
-    """``expires_in`` is in seconds and counts where the file system can sign (RFC 3986 URI)."""
-
-    action = "get_artifact_uri"
-    output = UriOutput
-
-    artifact_id: ArtifactId
-    expires_in: int | None = Field(None, ge=1)
-
-
-class DeleteArtifact(Request[Done]):
-    """Operator only. Repeating it is a success."""
-
-    action = "delete_artifact"
-    output = Done
-
-    artifact_id: ArtifactId
-
-
-class GetLineage(Request[LineageOutput]):
-    action = "get_lineage"
-    output = LineageOutput
-
-    artifact_id: ArtifactId
-
-
-class Recover(Request[ReportOutput]):
-    """Operator only: what is done at every start."""
-
-    action = "recover"
-    output = ReportOutput
-
-    dry_run: bool = False
-
-
-class Verify(Request[ReportOutput]):
-    """Operator only: reads every file."""
-
-    action = "verify"
-    output = ReportOutput
-
-    dry_run: bool = False
-
-
-class Collect(Request[ReportOutput]):
-    """Operator only: retention, bytes of deleted artifacts, orphans."""
-
-    action = "collect"
-    output = ReportOutput
-
-    dry_run: bool = False
-
-
-class StartRun(Request[Done]):
-    """Opens a run, and its process where there is none; runs of its thread that never ended are lost."""
-
-    action = "start_run"
-    output = Done
-
-    run_id: str
-    trace_id: TraceId
-    thread_id: str | None = None
-
-
-class FinishRun(Request[Done]):
-    """``began_from`` tells the checkpoint that tasks (by id) began from, where it was not told before."""
-
-    action = "finish_run"
-    output = Done
-
-    run_id: str
-    status: ProcessStatus
-    error: str | None = None
-    began_from: dict[str, str] = {}
-
-
-class StartStep(Request[Done]):
-    """Records that an attempt begins; its number within the task is counted by the service.
-
-    ``root_attempt_id`` is the attempt of the root graph's node that it runs inside, None for such a one
-    itself; ``graph_ns`` is the namespace whose checkpoints hold its writes.
-    """
-
-    action = "start_step"
-    output = Done
-
-    attempt_id: str
-    root_attempt_id: str | None = None
-    run_id: str
-    trace_id: TraceId
-    step_id: StepId
-    thread_id: str | None = None
-    task_id: str
-    checkpoint_ns: str
-    graph_ns: str
-    superstep: Superstep
-    from_checkpoint_id: str | None = None
-    agent_id: AgentId
-
-
-class FinishStep(Request[Done]):
-    """Records how an attempt ended and what it loaded (artifact ids, in order)."""
-
-    action = "finish_step"
-    output = Done
-
-    attempt_id: str
-    status: StepStatus
-    error: str | None = None
-    loaded: list[ArtifactId] = []
-
-
-class LinkCheckpoint(Request[Done]):
-    """Records a checkpoint, its parent, and that it holds the writes of the attempts that led to it.
-
-    ``began_from`` as in ``FinishRun``.
-    """
-
-    action = "link_checkpoint"
-    output = Done
-
-    thread_id: str
-    checkpoint_ns: str
-    checkpoint_id: str
-    parent_checkpoint_id: str | None = None
-    source: str | None = None
-    superstep: Superstep | None = None
-    trace_id: TraceId
-    run_id: str | None = None
-    began_from: dict[str, str] = {}
-
-
-class GetProcess(Request[ProcessOutput]):
-    action = "get_process"
-    output = ProcessOutput
-
-    trace_id: TraceId
-
-
-class ListProcesses(Request[ProcessesOutput]):
-    """Newest first; ``after`` is the trace_id of the last process of the page before."""
-
-    action = "list_processes"
-    output = ProcessesOutput
-
-    status: ProcessStatus | None = None
-    thread_id: str | None = None
-    limit: int = Field(100, ge=1, le=_MOST_AT_ONCE)
-    after: TraceId | None = None
-
-
-class ListRuns(Request[RunsOutput]):
-    """Oldest first."""
-
-    action = "list_runs"
-    output = RunsOutput
-
-    trace_id: TraceId
-
-
-class ListSteps(Request[StepsOutput]):
-    """Attempts in the order they started."""
-
-    action = "list_steps"
-    output = StepsOutput
-
-    trace_id: TraceId
-    run_id: str | None = None
-    step_id: StepId | None = None
-
-
-# ---------------------------------------------------------------- the envelope
-
-
-class CommandContext(_Message):
+class CommandContext(Message):
     """Who asks, and the process they take part in while they ask."""
 
     requester_id: AgentId
     requester_trace_id: TraceId | None = None
 
 
-class CommandData(_Message):
+class CommandData(Message):
     """``data`` of a command; the field names are the protocol's."""
 
     action: str
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = Field(default_factory=dict)
     target_node: str | None = None
     context: CommandContext
     timeout_seconds: float | None = Field(None, gt=0)
@@ -392,7 +42,7 @@ class CommandData(_Message):
     retry_policy: dict[str, Any] | None = None
 
 
-class Command(_Message):
+class Command(Message):
     """One command: the CloudEvents attributes we use, and its data."""
 
     id: str
@@ -409,30 +59,6 @@ class Command(_Message):
             known = ", ".join(sorted(REQUESTS))
             raise InvalidArgument(f"unknown action {self.data.action!r}; there are: {known}")
         return validated(kind, self.data.params)
-
-
-ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
-def validated(kind: type[ModelT], values: Any) -> ModelT:
-    """The model of these values; raises InvalidArgument that names each wrong field and what it must be."""
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        flaws = error.errors(include_url=False, include_context=False)
-        raise InvalidArgument(
-            "; ".join(map(_flaw, flaws)), fields=[_field(f["loc"]) for f in flaws]
-        ) from None
-
-
-def _field(loc: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, loc)) or "data"
-
-
-def _flaw(flaw: Any) -> str:
-    shown = repr(flaw["input"])
-    value = shown if len(shown) <= 80 else f"{shown[:60]}… ({len(shown)} characters)"
-    return f"{_field(flaw['loc'])}: {flaw['msg'].removeprefix('Value error, ')}, got {value}"
 
 
 def encode_command(command: Command) -> bytes:

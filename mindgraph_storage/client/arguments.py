@@ -8,8 +8,9 @@ from typing import Any
 
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.manifest import ArtifactContext, ArtifactManifest, ArtifactRef, new_artifact_id
-from mindgraph_storage.messages import CommandContext, RegisterArtifact, Where, validated
+from mindgraph_storage.messages import CommandContext
 from mindgraph_storage.process import Place
+from mindgraph_storage.requests import RegisterArtifact, Where, validated
 
 __all__ = ["OPERATOR", "Artifact", "agent_of", "context_of", "id_of", "new_id", "where_of"]
 

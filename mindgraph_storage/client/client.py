@@ -37,11 +37,10 @@ from mindgraph_storage.manifest import (
     Lineage,
     Visibility,
 )
-from mindgraph_storage.messages import (
+from mindgraph_storage.messages import Command, CommandContext, CommandData, decode_answer, encode_command
+from mindgraph_storage.process import Place, Process, ProcessStatus, Run, Step
+from mindgraph_storage.requests import (
     Collect,
-    Command,
-    CommandContext,
-    CommandData,
     DeleteArtifact,
     GetArtifact,
     GetArtifactUri,
@@ -55,11 +54,8 @@ from mindgraph_storage.messages import (
     Report,
     Request,
     Verify,
-    decode_answer,
-    encode_command,
     validated,
 )
-from mindgraph_storage.process import Place, Process, ProcessStatus, Run, Step
 
 __all__ = ["OPERATOR", "StorageClient"]
 

@@ -23,7 +23,7 @@ from langgraph.checkpoint.base import (
 from mindgraph_storage.client import StorageClient
 from mindgraph_storage.langgraph.place import recorders_of, thread_of, trace_of
 from mindgraph_storage.langgraph.recorder import RunRecorder
-from mindgraph_storage.messages import LinkCheckpoint
+from mindgraph_storage.requests import LinkCheckpoint
 
 __all__ = ["recording"]
 

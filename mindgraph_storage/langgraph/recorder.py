@@ -18,8 +18,8 @@ from langgraph.errors import GraphBubbleUp, ParentCommand
 
 from mindgraph_storage.client import StorageClient
 from mindgraph_storage.langgraph.place import Attempt, Recorder, agent_of, split_namespace
-from mindgraph_storage.messages import FinishRun, FinishStep, Request, StartRun, StartStep
 from mindgraph_storage.process import ProcessStatus, StepStatus
+from mindgraph_storage.requests import FinishRun, FinishStep, Request, StartRun, StartStep
 
 __all__ = ["RunRecorder"]
 

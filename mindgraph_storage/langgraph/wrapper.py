@@ -23,7 +23,7 @@ from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.langgraph.checkpointer import recording
 from mindgraph_storage.langgraph.place import recorders_of, thread_of
 from mindgraph_storage.langgraph.recorder import RunRecorder
-from mindgraph_storage.messages import StartRun, validated
+from mindgraph_storage.requests import StartRun, validated
 
 __all__ = ["with_storage"]
 

@@ -17,7 +17,7 @@ from mindgraph_storage.errors import (
     PermissionDenied,
 )
 from mindgraph_storage.manifest import ArtifactManifest, Lineage
-from mindgraph_storage.messages import (
+from mindgraph_storage.requests import (
     DeleteArtifact,
     Done,
     GetArtifact,

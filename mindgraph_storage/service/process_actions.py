@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from mindgraph_storage.errors import AlreadyExists, NotFound, PermissionDenied
-from mindgraph_storage.messages import (
+from mindgraph_storage.process import Process
+from mindgraph_storage.requests import (
     Done,
     FinishRun,
     FinishStep,
@@ -27,7 +28,6 @@ from mindgraph_storage.messages import (
     StartStep,
     StepsOutput,
 )
-from mindgraph_storage.process import Process
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.writer import Transaction, Writer
 from mindgraph_storage.tiers import artifacts, process_state, tables

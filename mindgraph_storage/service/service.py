@@ -16,18 +16,8 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from mindgraph_storage.errors import Internal, StorageError
-from mindgraph_storage.messages import (
-    Collect,
-    Command,
-    Recover,
-    Report,
-    ReportOutput,
-    Request,
-    Verify,
-    decode_command,
-    encode_error,
-    encode_result,
-)
+from mindgraph_storage.messages import Command, decode_command, encode_error, encode_result
+from mindgraph_storage.requests import Collect, Recover, Report, ReportOutput, Request, Verify
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.artifact_actions import ArtifactActions
 from mindgraph_storage.service.process_actions import ProcessActions

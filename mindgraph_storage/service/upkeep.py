@@ -19,7 +19,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from mindgraph_storage.errors import FailedPrecondition, StorageError
-from mindgraph_storage.messages import Finding, Report
+from mindgraph_storage.requests import Finding, Report
 from mindgraph_storage.service.writer import Transaction, Writer
 from mindgraph_storage.tiers import artifacts, tables
 from mindgraph_storage.tiers.artifacts import Stored

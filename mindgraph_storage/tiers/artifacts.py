@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mindgraph_storage.manifest import ArtifactContext, ArtifactManifest
-from mindgraph_storage.messages import ListArtifacts, RegisterArtifact
+from mindgraph_storage.requests import ListArtifacts, RegisterArtifact
 from mindgraph_storage.tiers.tables import (
     Condition,
     artifact_inputs,

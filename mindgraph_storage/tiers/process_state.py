@@ -12,7 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mindgraph_storage.messages import (
+from mindgraph_storage.process import Process, Run, Step
+from mindgraph_storage.requests import (
     FinishRun,
     FinishStep,
     LinkCheckpoint,
@@ -21,7 +22,6 @@ from mindgraph_storage.messages import (
     StartRun,
     StartStep,
 )
-from mindgraph_storage.process import Process, Run, Step
 from mindgraph_storage.tiers.tables import (
     Condition,
     artifact_uses,

@@ -21,7 +21,7 @@ from mindgraph_storage import (
     PermissionDenied,
     StorageClient,
 )
-from mindgraph_storage.messages import Report
+from mindgraph_storage.requests import Report
 
 OpenStorage = Callable[..., StorageClient]
 Ahead = Callable[[float], None]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mindgraph_storage import ArtifactManifest, StorageClient
-from mindgraph_storage.messages import Report
+from mindgraph_storage.requests import Report
 from mindgraph_storage.service import upkeep
 
 __all__ = [

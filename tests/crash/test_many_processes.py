@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mindgraph_storage import open_storage
-from mindgraph_storage.messages import Report
+from mindgraph_storage.requests import Report
 
 from .checks import SMALL, content, must_be_sound, unsynced
 from .racing import looks_after, meet, opens_fresh, opens_torn, saves_and_reads

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from mindgraph_storage import StorageClient, open_storage
-from mindgraph_storage.messages import Recover, Report
+from mindgraph_storage.requests import Recover, Report
 from mindgraph_storage.service.upkeep import Upkeep
 from mindgraph_storage.service.writer import Writer
 from mindgraph_storage.tiers.artifacts import mark_deleted

@@ -14,10 +14,17 @@ from pydantic import BaseModel
 from mindgraph_storage import ArtifactManifest, DataLoss, InvalidArgument, StorageError
 from mindgraph_storage.errors import error_for
 from mindgraph_storage.messages import (
-    REQUESTS,
     Command,
     CommandContext,
     CommandData,
+    decode_answer,
+    decode_command,
+    encode_command,
+    encode_error,
+    encode_result,
+)
+from mindgraph_storage.requests import (
+    REQUESTS,
     Done,
     GetArtifact,
     GetProcess,
@@ -27,11 +34,6 @@ from mindgraph_storage.messages import (
     RegisterOutput,
     Request,
     StartStep,
-    decode_answer,
-    decode_command,
-    encode_command,
-    encode_error,
-    encode_result,
     validated,
 )
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mindgraph_storage import InvalidArgument, PermissionDenied, open_storage
-from mindgraph_storage.messages import REQUESTS, DeleteArtifact, GetArtifact, Request
+from mindgraph_storage.requests import REQUESTS, DeleteArtifact, GetArtifact, Request
 from mindgraph_storage.service import StorageService
 from mindgraph_storage.tiers.files import ArtifactFiles, Upload
 from mindgraph_storage.tiers.tables import open_database

@@ -1,0 +1,387 @@
+"""One request class per action of the service, with the class of its output (SPEC section 4).
+
+``params`` of a command are a request, ``output`` of a result is its output. They are data: the client builds
+them, the service answers them, ``messages`` carries them. None of them holds content.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mindgraph_storage.errors import InvalidArgument
+from mindgraph_storage.manifest import (
+    AgentId,
+    ArtifactContext,
+    ArtifactId,
+    ArtifactManifest,
+    ArtifactName,
+    Checksum,
+    ContentType,
+    Lineage,
+    Retention,
+    Status,
+    StepId,
+    TraceId,
+    Visibility,
+)
+from mindgraph_storage.process import Process, ProcessStatus, Run, Step, StepStatus
+
+_MOST_AT_ONCE = 1000
+
+Superstep = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+
+
+class Message(BaseModel):
+    """What travels: frozen, and a key nobody knows is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def validated(kind: type[ModelT], values: Any) -> ModelT:
+    """The model of these values; raises InvalidArgument that names each wrong field and what it must be."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        flaws = error.errors(include_url=False, include_context=False)
+        raise InvalidArgument(
+            "; ".join(map(_flaw, flaws)), fields=[_field(f["loc"]) for f in flaws]
+        ) from None
+
+
+def _field(loc: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, loc)) or "data"
+
+
+def _flaw(flaw: Any) -> str:
+    shown = repr(flaw["input"])
+    value = shown if len(shown) <= 80 else f"{shown[:60]}… ({len(shown)} characters)"
+    return f"{_field(flaw['loc'])}: {flaw['msg'].removeprefix('Value error, ')}, got {value}"
+
+
+OutputT = TypeVar("OutputT", bound=BaseModel)
+
+
+class Request(Message, Generic[OutputT]):
+    """``params`` of a command. ``action`` names it, ``output`` is the class of what answers it."""
+
+    action: ClassVar[str]
+    output: ClassVar[type[BaseModel]]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if "action" in vars(cls):
+            REQUESTS[cls.action] = cls
+
+
+REQUESTS: dict[str, type[Request[Any]]] = {}
+
+
+class Done(Message):
+    """Nothing to tell but that it is done."""
+
+
+class ManifestOutput(Message):
+    manifest: ArtifactManifest
+
+
+class ManifestsOutput(Message):
+    manifests: list[ArtifactManifest]
+
+
+class UriOutput(Message):
+    uri: str
+
+
+class RegisterOutput(Message):
+    """``already_exists`` is there, and true, only where this very artifact was registered before."""
+
+    artifact_id: ArtifactId
+    registered: bool
+    already_exists: Literal[True] | None = None
+    uri: str
+    manifest: ArtifactManifest
+
+
+class ProcessOutput(Message):
+    process: Process
+
+
+class ProcessesOutput(Message):
+    processes: list[Process]
+
+
+class RunsOutput(Message):
+    runs: list[Run]
+
+
+class StepsOutput(Message):
+    steps: list[Step]
+
+
+class LineageOutput(Message):
+    lineage: Lineage
+
+
+class Finding(Message):
+    """One thing that upkeep found or did: a path below the storage's folders, and why."""
+
+    path: str
+    artifact_id: ArtifactId | None = None
+    reason: str
+
+
+class Report(Message):
+    """What upkeep found or did, file by file; ``checked`` counts the artifacts it looked at."""
+
+    findings: list[Finding]
+    checked: int
+    dry_run: bool
+
+
+class ReportOutput(Message):
+    report: Report
+
+
+class Where(Message):
+    """The place in a graph that an artifact was saved from."""
+
+    thread_id: str | None = None
+    checkpoint_ns: str | None = None
+    task_id: str | None = None
+    from_checkpoint_id: str | None = None
+    run_id: str | None = None
+    attempt_id: str | None = None
+
+
+class RegisterArtifact(Request[RegisterOutput]):
+    """Commits the manifest of a finished upload; the service gives version, owner, time and place.
+
+    With ``unless_unchanged`` content that is the latest version's already makes no new version: the answer is
+    that version, as one that already exists.
+    """
+
+    action = "register_artifact"
+    output = RegisterOutput
+
+    artifact_id: ArtifactId
+    upload_id: str = Field(pattern=r"^up_[0-9a-f]{32}$")
+    trace_id: TraceId
+    name: ArtifactName
+    step_id: StepId | None = None
+    artifact_type: ArtifactName
+    content_type: ContentType
+    size_bytes: int = Field(ge=0, lt=2**63)
+    checksum: Checksum
+    retention: Retention = "infinite"
+    visibility: Visibility = "trace"
+    context: ArtifactContext = ArtifactContext()
+    where: Where = Where()
+    unless_unchanged: bool = False
+
+
+class GetArtifact(Request[ManifestOutput]):
+    action = "get_artifact"
+    output = ManifestOutput
+
+    artifact_id: ArtifactId
+
+
+class ListArtifacts(Request[ManifestsOutput]):
+    """Filters are joined by AND; ``after`` is the id of the last artifact of the page before."""
+
+    action = "list_artifacts"
+    output = ManifestsOutput
+
+    trace_id: TraceId | None = None
+    artifact_type: ArtifactName | None = None
+    step_id: StepId | None = None
+    name: ArtifactName | None = None
+    thread_id: str | None = None
+    checkpoint_id: str | None = None
+    created_by: AgentId | None = None
+    status: Status | None = None
+    model_name: str | None = None
+    prompt_version: str | None = None
+    input_artifact: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    latest: bool = False
+    limit: int = Field(100, ge=1, le=_MOST_AT_ONCE)
+    after: ArtifactId | None = None
+
+
+class GetArtifactUri(Request[UriOutput]):
+    """``expires_in`` is in seconds and counts where the file system can sign (RFC 3986 URI)."""
+
+    action = "get_artifact_uri"
+    output = UriOutput
+
+    artifact_id: ArtifactId
+    expires_in: int | None = Field(None, ge=1)
+
+
+class DeleteArtifact(Request[Done]):
+    """Operator only. Repeating it is a success."""
+
+    action = "delete_artifact"
+    output = Done
+
+    artifact_id: ArtifactId
+
+
+class GetLineage(Request[LineageOutput]):
+    action = "get_lineage"
+    output = LineageOutput
+
+    artifact_id: ArtifactId
+
+
+class Recover(Request[ReportOutput]):
+    """Operator only: what is done at every start."""
+
+    action = "recover"
+    output = ReportOutput
+
+    dry_run: bool = False
+
+
+class Verify(Request[ReportOutput]):
+    """Operator only: reads every file."""
+
+    action = "verify"
+    output = ReportOutput
+
+    dry_run: bool = False
+
+
+class Collect(Request[ReportOutput]):
+    """Operator only: retention, bytes of deleted artifacts, orphans."""
+
+    action = "collect"
+    output = ReportOutput
+
+    dry_run: bool = False
+
+
+class StartRun(Request[Done]):
+    """Opens a run, and its process where there is none; runs of its thread that never ended are lost."""
+
+    action = "start_run"
+    output = Done
+
+    run_id: str
+    trace_id: TraceId
+    thread_id: str | None = None
+
+
+class FinishRun(Request[Done]):
+    """``began_from`` tells the checkpoint that tasks (by id) began from, where it was not told before."""
+
+    action = "finish_run"
+    output = Done
+
+    run_id: str
+    status: ProcessStatus
+    error: str | None = None
+    began_from: dict[str, str] = {}
+
+
+class StartStep(Request[Done]):
+    """Records that an attempt begins; its number within the task is counted by the service.
+
+    ``root_attempt_id`` is the attempt of the root graph's node that it runs inside, None for such a one
+    itself; ``graph_ns`` is the namespace whose checkpoints hold its writes.
+    """
+
+    action = "start_step"
+    output = Done
+
+    attempt_id: str
+    root_attempt_id: str | None = None
+    run_id: str
+    trace_id: TraceId
+    step_id: StepId
+    thread_id: str | None = None
+    task_id: str
+    checkpoint_ns: str
+    graph_ns: str
+    superstep: Superstep
+    from_checkpoint_id: str | None = None
+    agent_id: AgentId
+
+
+class FinishStep(Request[Done]):
+    """Records how an attempt ended and what it loaded (artifact ids, in order)."""
+
+    action = "finish_step"
+    output = Done
+
+    attempt_id: str
+    status: StepStatus
+    error: str | None = None
+    loaded: list[ArtifactId] = []
+
+
+class LinkCheckpoint(Request[Done]):
+    """Records a checkpoint, its parent, and that it holds the writes of the attempts that led to it.
+
+    ``began_from`` as in ``FinishRun``.
+    """
+
+    action = "link_checkpoint"
+    output = Done
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    parent_checkpoint_id: str | None = None
+    source: str | None = None
+    superstep: Superstep | None = None
+    trace_id: TraceId
+    run_id: str | None = None
+    began_from: dict[str, str] = {}
+
+
+class GetProcess(Request[ProcessOutput]):
+    action = "get_process"
+    output = ProcessOutput
+
+    trace_id: TraceId
+
+
+class ListProcesses(Request[ProcessesOutput]):
+    """Newest first; ``after`` is the trace_id of the last process of the page before."""
+
+    action = "list_processes"
+    output = ProcessesOutput
+
+    status: ProcessStatus | None = None
+    thread_id: str | None = None
+    limit: int = Field(100, ge=1, le=_MOST_AT_ONCE)
+    after: TraceId | None = None
+
+
+class ListRuns(Request[RunsOutput]):
+    """Oldest first."""
+
+    action = "list_runs"
+    output = RunsOutput
+
+    trace_id: TraceId
+
+
+class ListSteps(Request[StepsOutput]):
+    """Attempts in the order they started."""
+
+    action = "list_steps"
+    output = StepsOutput
+
+    trace_id: TraceId
+    run_id: str | None = None
+    step_id: StepId | None = None
