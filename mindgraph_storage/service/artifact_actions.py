@@ -33,9 +33,9 @@ from mindgraph_storage.requests import (
     UriOutput,
 )
 from mindgraph_storage.service.access import Asker
-from mindgraph_storage.service.writer import Transaction, Writer
+from mindgraph_storage.service.writer import Key, Transaction, Writer
 from mindgraph_storage.tiers import artifacts, process_state, tables
-from mindgraph_storage.tiers.artifacts import Found
+from mindgraph_storage.tiers.artifacts import Found, Standing
 from mindgraph_storage.tiers.files import ArtifactFiles, artifact_path
 
 __all__ = ["ArtifactActions"]
@@ -72,67 +72,81 @@ class ArtifactActions:
 
     def _known(self, request: RegisterArtifact, asker: Asker) -> RegisterOutput | None:
         with tables.read(self._engine) as connection:
-            return self._already(connection, request, asker)
+            return self._registered(connection, request, asker)
 
     def _commit(self, transaction: Transaction, request: RegisterArtifact, asker: Asker) -> RegisterOutput:
-        connection = transaction.connection
-        if (known := self._already(connection, request, asker)) is not None:
-            self._link_use(
-                connection, request, known
-            )  # by this attempt too: it runs again what another began
-            return known
-        _must_take_part(connection, request.trace_id, asker)
+        standing = self._standing(transaction, request, asker)
+        existing = self._already if standing.is_taken else self._unchanged
+        if (known := existing(transaction, request, asker, standing)) is None:
+            known = self._insert(transaction, request, asker, standing)
+        self._link_use(transaction, request, known)  # also by an attempt that runs again what another began
+        return known
+
+    def _standing(self, transaction: Transaction, request: RegisterArtifact, asker: Asker) -> Standing:
+        connection = transaction.reading(*_keys(request))
+        return artifacts.standing(connection, request, asker.as_participant(), asker.may_read_process())
+
+    def _insert(
+        self, transaction: Transaction, request: RegisterArtifact, asker: Asker, standing: Standing
+    ) -> RegisterOutput:
         now = datetime.now(UTC)
-        process_state.join_process(connection, request.trace_id, asker.as_participant(), now)
-        last, supersedes = artifacts.chain_tip(connection, request.trace_id, request.name)
-        if (same := self._unchanged(connection, request, asker, supersedes)) is not None:
-            self._link_use(connection, request, same)
-            return same
+        _join_process(transaction, request.trace_id, asker, standing, now)
+        version = standing.last_version + 1
         extension = extension_of(request.content_type)
-        path = artifact_path(request.trace_id, request.name, last + 1, extension)
-        given = request.model_dump(exclude={"artifact_id", "upload_id", "where"})
-        manifest = ArtifactManifest.model_validate(
-            {
-                **given,
-                "id": request.artifact_id,
-                "version": last + 1,
-                "supersedes": supersedes,
-                "created_by": asker.agent_id,
-                "created_at": now,
-                "uri": self._files.uri(path),
-                "status": "completed",
-                "owner": asker.agent_id,
-                "context": {**given["context"], "input_artifacts": request.context.input_artifacts or []},
-            }
+        path = artifact_path(request.trace_id, request.name, version, extension)
+        inputs = request.context.input_artifacts or []
+        manifest = ArtifactManifest.model_construct(  # of a request that was validated
+            **{name: getattr(request, name) for name in _AS_REQUESTED},
+            id=request.artifact_id,
+            version=version,
+            supersedes=standing.latest_id,
+            created_by=asker.agent_id,
+            created_at=now,
+            uri=self._files.uri(path),
+            status="completed",
+            owner=asker.agent_id,
+            context=request.context.model_copy(update={"input_artifacts": inputs}),
         )
         transaction.place(request.upload_id, path)
-        artifacts.insert(connection, request, manifest, path)
-        output = RegisterOutput(artifact_id=manifest.id, registered=True, uri=manifest.uri, manifest=manifest)
-        self._link_use(connection, request, output)
-        return output
+        transaction.insert(artifacts.INSERT, artifacts.row_of(request, manifest, path), *_keys(request))
+        for row in artifacts.input_rows(manifest.id, inputs):
+            transaction.insert(artifacts.INSERT_INPUTS, row)
+        return RegisterOutput(artifact_id=manifest.id, registered=True, uri=manifest.uri, manifest=manifest)
 
     def _unchanged(
-        self, connection: sa.Connection, request: RegisterArtifact, asker: Asker, latest: str | None
+        self, transaction: Transaction, request: RegisterArtifact, asker: Asker, standing: Standing
     ) -> RegisterOutput | None:
         """The latest version, where it is this very content, made the same way, and may be read.
 
         What it was made from this time is added to its lineage, the manifest stays as it is.
         """
-        found = self._find(connection, latest, asker) if latest and request.unless_unchanged else None
+        _must_take_part(request.trace_id, standing)
+        latest = standing.latest_id if standing.latest_checksum == request.checksum else None
+        if latest is None or not request.unless_unchanged:
+            return None
+        found = self._find(transaction.connection, latest, asker)
         if found is None or not found.allowed or found.manifest.status != "completed":
             return None
-        same = ("checksum", "content_type", "artifact_type", "visibility", "retention")
+        same = ("content_type", "artifact_type", "visibility", "retention")
         made = ("model_name", "prompt_version", "model_params")
         if any(getattr(found.manifest, name) != getattr(request, name) for name in same):
             return None
         if any(getattr(found.manifest.context, name) != getattr(request.context, name) for name in made):
             return None
-        artifacts.add_inputs(connection, found.manifest.id, request.context.input_artifacts or [])
+        _join_process(transaction, request.trace_id, asker, standing, datetime.now(UTC))
+        for row in artifacts.input_rows(found.manifest.id, request.context.input_artifacts or []):
+            transaction.insert(artifacts.INSERT_INPUTS, row)
         return _existing(found.manifest)
 
     def _already(
+        self, transaction: Transaction, request: RegisterArtifact, asker: Asker, _: Standing
+    ) -> RegisterOutput | None:
+        return self._registered(transaction.connection, request, asker)
+
+    def _registered(
         self, connection: sa.Connection, request: RegisterArtifact, asker: Asker
     ) -> RegisterOutput | None:
+        """The artifact of this id, where it was registered before."""
         found = self._find(connection, request.artifact_id, asker)
         if found is None:
             return None
@@ -145,9 +159,11 @@ class ArtifactActions:
         _must_not_be_deleted(found)
         return _existing(found.manifest)
 
-    def _link_use(self, connection: sa.Connection, request: RegisterArtifact, output: RegisterOutput) -> None:
-        attempt_id = request.where.attempt_id
-        if attempt_id and process_state.trace_of_attempt(connection, attempt_id) == request.trace_id:
+    def _link_use(self, transaction: Transaction, request: RegisterArtifact, output: RegisterOutput) -> None:
+        if (attempt_id := request.where.attempt_id) is None:
+            return
+        connection = transaction.connection
+        if process_state.trace_of_attempt(connection, attempt_id) == request.trace_id:
             artifacts.record_uses(connection, attempt_id, "saved", [output.artifact_id])
 
     def get(self, request: GetArtifact, asker: Asker) -> ManifestOutput:
@@ -204,11 +220,38 @@ def _existing(manifest: ArtifactManifest) -> RegisterOutput:
     )
 
 
-def _must_take_part(connection: sa.Connection, trace_id: str, asker: Asker) -> None:
+def _must_take_part(trace_id: str, standing: Standing) -> None:
     """A process that is there is written to by those who take part in it; a new one by whoever begins it."""
-    found = process_state.find_process(connection, trace_id, asker.may_read_process())
-    if found is not None and not found[1]:
+    if standing.may_join is False:
         raise PermissionDenied(f"{trace_id}: the requester takes no part in this process", trace_id=trace_id)
+
+
+def _join_process(
+    transaction: Transaction, trace_id: str, asker: Asker, standing: Standing, now: datetime
+) -> None:
+    if standing.may_join is None:
+        row = process_state.process_row(trace_id, now)
+        transaction.insert(process_state.NEW_PROCESS, row, ("process", trace_id))
+    agent_id = asker.as_participant()
+    if agent_id is not None and not standing.takes_part:
+        row = {"trace_id": trace_id, "agent_id": agent_id}
+        transaction.insert(process_state.NEW_PARTICIPANT, row, ("process", trace_id))
+
+
+def _keys(request: RegisterArtifact) -> tuple[Key, ...]:
+    """What one registration may read of another in the same transaction."""
+    return (
+        ("artifact", request.artifact_id),
+        ("name", request.trace_id, request.name),
+        ("process", request.trace_id),
+    )
+
+
+_AS_REQUESTED = [
+    name
+    for name in ArtifactManifest.model_fields
+    if name in RegisterArtifact.model_fields and name != "context"
+]
 
 
 def _must_not_be_deleted(found: Found) -> None:

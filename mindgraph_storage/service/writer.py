@@ -1,7 +1,8 @@
 """The one writer: group commit of what arrives together.
 
 Whoever finds nobody writing becomes the leader: it takes what is queued, writes it in one transaction, syncs
-each touched folder once and commits. A lone caller is its own leader and hands nothing to another thread.
+each touched folder once and commits; whoever came meanwhile leads next. A lone caller is its own leader and
+hands nothing to another thread.
 
 Small files are not synced on the way: their bytes are committed with their manifests and a thread of its own
 syncs the files and forgets the bytes when the writer is idle, or has many of them.
@@ -12,9 +13,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -22,34 +24,66 @@ from mindgraph_storage.errors import FailedPrecondition
 from mindgraph_storage.service.settler import Settler
 from mindgraph_storage.tiers import tables
 from mindgraph_storage.tiers.files import ArtifactFiles
+from mindgraph_storage.tiers.prepared import Prepared
 
 __all__ = ["Transaction", "Writer"]
 
 _MOST_AT_ONCE = 64
-_KEEP = tables.insert_new(tables.unsynced)
-_FORGET = tables.unsynced.delete().where(tables.unsynced.c.path == sa.bindparam("this"))
+_FORGOTTEN_AT_ONCE = 500
+_KEEP = Prepared(tables.unsynced.insert())
+_FORGET = tables.unsynced.delete().where(tables.unsynced.c.path.in_(sa.bindparam("these", expanding=True)))
 ResultT = TypeVar("ResultT")
+_ORDER: dict[sa.TableClause, int] = {
+    table: number for number, table in enumerate(tables.metadata.sorted_tables)
+}
+Row = dict[str, Any]
+Key = tuple[str, ...]
 
 
 @dataclass
 class Transaction:
-    """What one write may do: rows through ``connection``, bytes through ``place``."""
+    """What one group of writes may do: rows through ``connection`` or ``insert``, bytes through ``place``.
 
-    connection: sa.Connection
+    Rows that are inserted wait for each other, so that a group inserts them in one go; ``connection`` writes
+    them first, and so does ``reading`` where one of the keys was inserted.
+    """
+
+    _connection: sa.Connection
     files: ArtifactFiles
     placed: dict[str, str] = field(default_factory=dict)
     carried: dict[str, int] = field(default_factory=dict)
+    _waiting: dict[Prepared, list[Row]] = field(default_factory=dict)
+    _inserted: set[Key] = field(default_factory=set)
+
+    @property
+    def connection(self) -> sa.Connection:
+        """Sees all that was written in this transaction."""
+        for statement in sorted(self._waiting, key=_after_what_it_refers_to):
+            statement.insert(self._connection, self._waiting[statement])
+        self._waiting.clear()
+        self._inserted.clear()
+        return self._connection
+
+    def reading(self, *keys: Key) -> sa.Connection:
+        """Sees all that was written in this transaction under these keys."""
+        return self._connection if self._inserted.isdisjoint(keys) else self.connection
+
+    def insert(self, statement: Prepared, row: Row, *keys: Key) -> None:
+        """Inserts a row, before the commit at the latest; ``keys`` are what it may be looked for by."""
+        self._waiting.setdefault(statement, []).append(row)
+        self._inserted.update(keys)
 
     def place(self, upload_id: str, path: str) -> None:
         """Places an upload, durable when the transaction is committed and taken back when it is not."""
         data = self.files.place(upload_id, path)
         self.placed[upload_id] = path
         if data is not None:
-            self.connection.execute(_KEEP, {"path": path, "data": data})
+            self.insert(_KEEP, {"path": path, "data": data})
             self.carried[path] = len(data)
 
-    def sync(self) -> None:
-        """Makes durable what does not ride in the transaction."""
+    def finish(self) -> None:
+        """Writes what waits, and makes durable what does not ride in the transaction."""
+        _ = self.connection
         if to_sync := set(self.placed.values()) - self.carried.keys():
             self.files.sync(to_sync)
 
@@ -59,10 +93,43 @@ class Transaction:
             self.files.unplace(path)
 
 
-@dataclass(frozen=True)
+def _forget(transaction: Transaction, these: list[str]) -> None:
+    transaction.connection.execute(_FORGET, {"these": these})
+
+
+def _after_what_it_refers_to(insert: Prepared) -> int:
+    return _ORDER[cast(sa.Insert, insert.statement).table]
+
+
 class _Write:
-    work: Callable[[Transaction], Any]
-    future: Future[Any]
+    """One caller's write, and what came of it."""
+
+    __slots__ = ("_error", "_result", "_wake", "is_done", "work")
+
+    def __init__(self, work: Callable[[Transaction], Any]) -> None:
+        self.work, self.is_done = work, False
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._wake = threading.Lock()
+        self._wake.acquire()
+
+    def succeed(self, result: Any) -> None:
+        self._result, self.is_done = result, True
+
+    def fail(self, error: BaseException) -> None:
+        self._error, self.is_done = error, True
+
+    def wait(self) -> None:
+        """Until it is done, or it is its turn to lead."""
+        self._wake.acquire()
+
+    def wake(self) -> None:
+        self._wake.release()
+
+    def outcome(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._result
 
 
 class Writer:
@@ -70,10 +137,11 @@ class Writer:
 
     def __init__(self, engine: sa.Engine, files: ArtifactFiles) -> None:
         self._engine, self._files = engine, files
+        self._connection: sa.Connection | None = None
         self._queue: deque[_Write] = deque()
-        self._leading = threading.Lock()
+        self._changed = threading.Condition(threading.Lock())
+        self._is_led = self._is_closed = False
         self._settler = Settler(self._settle)
-        self._closed = False
 
     def write(self, work: Callable[[Transaction], ResultT]) -> ResultT:
         """Runs ``work`` in a transaction and returns its result when that is committed.
@@ -81,45 +149,78 @@ class Writer:
         An exception of ``work`` rolls back what this one call did and is raised here. ``work`` may run a
         second time, from the start, where another call of its group fails.
         """
-        if self._closed:
-            raise FailedPrecondition("the storage is closed")
-        mine = _Write(work, Future())
-        self._queue.append(mine)
-        while not mine.future.done():
-            with self._leading:
-                if not mine.future.done():
-                    self._commit([self._queue.popleft() for _ in range(min(len(self._queue), _MOST_AT_ONCE))])
-        result: ResultT = mine.future.result()
+        mine = _Write(work)
+        with self._changed:
+            if self._is_closed:
+                raise FailedPrecondition("the storage is closed")
+            self._queue.append(mine)
+            leads, self._is_led = not self._is_led, True
+        if not leads:
+            mine.wait()
+        if not mine.is_done:
+            self._lead(mine)
+        result: ResultT = mine.outcome()
         return result
+
+    def _lead(self, mine: _Write) -> None:
+        """Writes what is queued and hands the lead to whoever came meanwhile."""
+        group = [self._queue.popleft() for _ in range(min(len(self._queue), _MOST_AT_ONCE))]
+        try:
+            self._commit(group)
+        finally:
+            with self._changed:
+                following = self._queue[0] if self._queue else None
+                self._is_led = following is not None
+                self._changed.notify_all()
+            if following is not None:
+                following.wake()
+            for write in group:
+                if write is not mine:
+                    write.wake()
 
     def _commit(self, group: list[_Write]) -> None:
         try:
             results = self._in_one_transaction(group)
         except BaseException as error:  # noqa: BLE001 - raised in the caller that waits for it
             if len(group) == 1:
-                group[0].future.set_exception(error)
+                group[0].fail(error)
                 return
             for write in group:  # one of them failed: each on its own, so that the others do not
                 self._commit([write])
         else:
             for write, result in zip(group, results, strict=True):
-                write.future.set_result(result)
+                write.succeed(result)
 
     def _in_one_transaction(self, group: list[_Write]) -> list[Any]:
-        with tables.write(self._engine) as connection:
-            transaction = Transaction(connection, self._files)
-            try:
-                results = [write.work(transaction) for write in group]
-                transaction.sync()
-            except BaseException:
-                transaction.undo()  # while the lock is held: afterwards the place may be another's
-                raise
+        try:
+            with tables.transaction(self._connected()) as connection:
+                transaction = Transaction(connection, self._files)
+                try:
+                    results = [write.work(transaction) for write in group]
+                    transaction.finish()
+                except BaseException:
+                    transaction.undo()  # while the lock is held: afterwards the place may be another's
+                    raise
+        except BaseException:
+            self._disconnect()
+            raise
         # Where the commit failed the files stay: it may still be found done after a crash.
         for upload_id in transaction.placed:
             self._files.discard(upload_id)
         if transaction.carried:
             self.settle(transaction.carried)
         return results
+
+    def _connected(self) -> sa.Connection:
+        """The writer's own connection, held while all goes well: taking one for each write costs too much."""
+        if self._connection is None:
+            self._connection = tables.connect_to_write(self._engine)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def settle(self, sizes: Mapping[str, int]) -> None:
         """Has files that were carried synced soon, and the bytes kept for them forgotten."""
@@ -131,11 +232,14 @@ class Writer:
 
     def forget(self, paths: Collection[str]) -> None:
         """Forgets the bytes kept for files."""
-        if rows := [{"this": path} for path in paths]:
-            self.write(lambda transaction: transaction.connection.execute(_FORGET, rows))
+        left = iter(paths)
+        while these := list(islice(left, _FORGOTTEN_AT_ONCE)):
+            self.write(partial(_forget, these=these))
 
     def close(self) -> None:
-        """Settles, waits for the write under way and refuses further ones. Repeating it does nothing."""
+        """Settles, waits for the writes under way and refuses further ones. Repeating it does nothing."""
         self._settler.close()
-        with self._leading:
-            self._closed = True
+        with self._changed:
+            self._is_closed = True
+            self._changed.wait_for(lambda: not self._is_led)
+            self._disconnect()

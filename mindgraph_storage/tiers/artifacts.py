@@ -6,7 +6,7 @@ so that one condition decides for a single artifact and for a listing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -15,7 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from mindgraph_storage.manifest import ArtifactContext, ArtifactManifest
-from mindgraph_storage.requests import ListArtifacts, RegisterArtifact
+from mindgraph_storage.requests import ListArtifacts, RegisterArtifact, Where
+from mindgraph_storage.tiers.prepared import Prepared
 from mindgraph_storage.tiers.tables import (
     Condition,
     artifact_inputs,
@@ -23,32 +24,37 @@ from mindgraph_storage.tiers.tables import (
     artifacts,
     checkpoints,
     insert_new,
+    participants,
+    processes,
     steps,
 )
 
 __all__ = [
+    "INSERT",
+    "INSERT_INPUTS",
     "Found",
-    "add_inputs",
-    "chain_tip",
+    "Standing",
     "find",
-    "insert",
+    "input_rows",
     "list_page",
     "mark_deleted",
     "neighbours",
     "record_uses",
+    "row_of",
+    "standing",
 ]
 
 UriOf = Callable[[str], str]
 _NOT_DELETED = artifacts.c.deleted_at.is_(None)
-_INSERT, _INSERT_INPUTS = artifacts.insert(), insert_new(artifact_inputs)
+INSERT, INSERT_INPUTS = Prepared(artifacts.insert()), Prepared(insert_new(artifact_inputs))
 _INSERT_USES = artifact_uses.insert()
 _IN_CHAIN = (artifacts.c.trace_id == sa.bindparam("trace")) & (artifacts.c.name == sa.bindparam("called"))
 _NEWEST = (
-    sa.select(artifacts.c.id).where(_IN_CHAIN, _NOT_DELETED).order_by(artifacts.c.version.desc()).limit(1)
-)
-_CHAIN_TIP = sa.select(
-    sa.select(sa.func.max(artifacts.c.version)).where(_IN_CHAIN).scalar_subquery().label("version"),
-    _NEWEST.scalar_subquery().label("id"),
+    sa.select(artifacts.c.id, artifacts.c.checksum)
+    .where(_IN_CHAIN, _NOT_DELETED)
+    .order_by(artifacts.c.version.desc())
+    .limit(1)
+    .subquery()
 )
 
 
@@ -65,53 +71,94 @@ class Found:
 
 def find(connection: sa.Connection, artifact_id: str, uri_of: UriOf, allowed: Condition) -> Found | None:
     """The artifact of this id, deleted or not."""
-    row = connection.execute(_by_id(allowed.sql), {"wanted": artifact_id, **allowed.values}).one_or_none()
+    row = _by_id(allowed.sql).one(connection, {"wanted": artifact_id, **allowed.values})
     if row is None:
         return None
-    return Found(_manifest(row, uri_of), row.path, bool(row.allowed), row.deleted_at, row.deleted_by)
+    return Found(
+        _manifest(row, uri_of), row["path"], bool(row["allowed"]), row["deleted_at"], row["deleted_by"]
+    )
 
 
 @cache
-def _by_id(allowed: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    return sa.select(artifacts, allowed.label("allowed")).where(artifacts.c.id == sa.bindparam("wanted"))
+def _by_id(allowed: sa.ColumnElement[bool]) -> Prepared:
+    wanted = artifacts.c.id == sa.bindparam("wanted")
+    return Prepared(sa.select(artifacts, allowed.label("allowed")).where(wanted))
 
 
-def chain_tip(connection: sa.Connection, trace_id: str, name: str) -> tuple[int, str | None]:
-    """The last version number given under this name (0: none) and the id of the last one not deleted."""
-    row = connection.execute(_CHAIN_TIP, {"trace": trace_id, "called": name}).one()
-    return row.version or 0, row.id
+@dataclass(frozen=True)
+class Standing:
+    """What a new artifact finds: all that registering it depends on, read in one go.
+
+    ``last_version`` is the last one given under its name (0: none), ``latest_id`` and ``latest_checksum`` are
+    of the last one not deleted. ``may_join`` is None where there is no such process yet.
+    """
+
+    is_taken: bool
+    last_version: int
+    latest_id: str | None
+    latest_checksum: str | None
+    may_join: bool | None
+    takes_part: bool
 
 
-def insert(
-    connection: sa.Connection, request: RegisterArtifact, manifest: ArtifactManifest, path: str
-) -> None:
-    """The manifest's row, its inputs, and that its step saved it."""
-    values = manifest.model_dump(exclude={"uri", "context"})
-    where = request.where.model_dump(exclude={"attempt_id"})
-    context = manifest.context
-    connection.execute(
-        _INSERT,
-        {
-            **values,
-            **where,
-            "path": path,
-            "context": context.model_dump(mode="json", exclude_none=True),
-            "model_name": context.model_name,
-            "prompt_version": context.prompt_version,
-        },
+def standing(
+    connection: sa.Connection, request: RegisterArtifact, agent_id: str | None, may_join: Condition
+) -> Standing:
+    """How things stand for this registration."""
+    asked = {"wanted": request.artifact_id, "trace": request.trace_id, "called": request.name}
+    values = {**may_join.values, **asked, "agent": agent_id}
+    row: Any = _standing(may_join.sql).one(connection, values)
+    joins = row["may_join"]
+    return Standing(
+        is_taken=bool(row["is_taken"]),
+        last_version=row["last_version"] or 0,
+        latest_id=row["id"],
+        latest_checksum=row["checksum"],
+        may_join=None if joins is None else bool(joins),
+        takes_part=bool(row["takes_part"]),
     )
-    add_inputs(connection, manifest.id, context.input_artifacts or [])
 
 
-def add_inputs(connection: sa.Connection, artifact_id: str, inputs: Sequence[str]) -> None:
-    """What an artifact was made from; what is known already, and itself, is left out."""
-    rows = [
+@cache
+def _standing(may_join: sa.ColumnElement[bool]) -> Prepared:
+    trace = sa.bindparam("trace", type_=sa.String)
+    process = sa.select(sa.case((may_join, 1), else_=0)).where(processes.c.trace_id == trace)
+    part = sa.exists().where(
+        participants.c.trace_id == trace, participants.c.agent_id == sa.bindparam("agent", type_=sa.String)
+    )
+    version = sa.select(sa.func.max(artifacts.c.version)).where(_IN_CHAIN)
+    one = sa.select(sa.literal(1).label("one")).subquery()
+    query = sa.select(
+        sa.exists().where(artifacts.c.id == sa.bindparam("wanted")).label("is_taken"),
+        version.scalar_subquery().label("last_version"),
+        _NEWEST.c.id,
+        _NEWEST.c.checksum,
+        process.scalar_subquery().label("may_join"),
+        part.label("takes_part"),
+    )
+    return Prepared(query.select_from(one.outerjoin(_NEWEST, sa.true())))
+
+
+def row_of(request: RegisterArtifact, manifest: ArtifactManifest, path: str) -> dict[str, Any]:
+    """The manifest as a row of ``artifacts``, with the place that it was saved from."""
+    context, where = manifest.context, request.where
+    return {
+        **{name: getattr(manifest, name) for name in _COLUMNS},
+        **{name: getattr(where, name) for name in _WHERE},
+        "path": path,
+        "context": context.model_dump(mode="json", exclude_none=True),
+        "model_name": context.model_name,
+        "prompt_version": context.prompt_version,
+    }
+
+
+def input_rows(artifact_id: str, inputs: Sequence[str]) -> list[dict[str, Any]]:
+    """What an artifact was made from, as rows of ``artifact_inputs``; itself is left out."""
+    return [
         {"artifact_id": artifact_id, "input_artifact_id": used, "position": position}
         for position, used in enumerate(inputs)
         if used != artifact_id
     ]
-    if rows:
-        connection.execute(_INSERT_INPUTS, rows)
 
 
 def mark_deleted(connection: sa.Connection, artifact_id: str, by: str, at: datetime) -> None:
@@ -192,7 +239,7 @@ def list_page(
         after = sa.select(artifacts.c.seq).where(artifacts.c.id == request.after).scalar_subquery()
         conditions = (*conditions, artifacts.c.seq > after)
     page = sa.select(artifacts).where(*conditions).order_by(artifacts.c.seq).limit(request.limit)
-    return [_manifest(row, uri_of) for row in connection.execute(page, dict(allowed.values))]
+    return [_manifest(row._asdict(), uri_of) for row in connection.execute(page, dict(allowed.values))]
 
 
 def _conditions(request: ListArtifacts) -> Iterable[sa.ColumnElement[bool]]:
@@ -289,7 +336,7 @@ def neighbours(
     }
     query = sa.select(artifacts).where(artifacts.c.id.in_(ids), _NOT_DELETED, allowed.sql)
     rows = connection.execute(query.order_by(artifacts.c.seq), dict(allowed.values))
-    found = [_manifest(row, uri_of) for row in rows]
+    found = [_manifest(row._asdict(), uri_of) for row in rows]
     known = {manifest.id for manifest in found}
     edges = connection.execute(
         sa.select(source, target)
@@ -321,10 +368,10 @@ def record_uses(connection: sa.Connection, attempt_id: str, use: str, artifact_i
         connection.execute(_INSERT_USES, rows)
 
 
-def _manifest(row: sa.Row[Any], uri_of: UriOf) -> ArtifactManifest:
-    values = {name: row._mapping[name] for name in _COLUMNS}
-    context = ArtifactContext.model_validate({"input_artifacts": [], **row.context})
-    return ArtifactManifest.model_construct(**values, uri=uri_of(row.path), context=context)
+def _manifest(row: Mapping[str, Any], uri_of: UriOf) -> ArtifactManifest:
+    values = {name: row[name] for name in _COLUMNS}
+    context = ArtifactContext.model_validate({"input_artifacts": [], **row["context"]})
+    return ArtifactManifest.model_construct(**values, uri=uri_of(row["path"]), context=context)
 
 
 _EQUAL = (
@@ -338,3 +385,4 @@ _EQUAL = (
     "prompt_version",
 )
 _COLUMNS = [name for name in ArtifactManifest.model_fields if name in artifacts.c and name != "context"]
+_WHERE = [name for name in Where.model_fields if name in artifacts.c]

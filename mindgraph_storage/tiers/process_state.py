@@ -22,6 +22,7 @@ from mindgraph_storage.requests import (
     StartRun,
     StartStep,
 )
+from mindgraph_storage.tiers.prepared import Prepared
 from mindgraph_storage.tiers.tables import (
     Condition,
     artifact_uses,
@@ -34,6 +35,8 @@ from mindgraph_storage.tiers.tables import (
 )
 
 __all__ = [
+    "NEW_PARTICIPANT",
+    "NEW_PROCESS",
     "find_process",
     "find_run",
     "finish_run",
@@ -43,13 +46,14 @@ __all__ = [
     "list_processes",
     "list_runs",
     "list_steps",
+    "process_row",
     "start_run",
     "start_step",
     "trace_of_attempt",
 ]
 
 _THIS = sa.bindparam("this", type_=sa.String)
-_NEW_PROCESS, _NEW_PARTICIPANT = insert_new(processes), insert_new(participants)
+NEW_PROCESS, NEW_PARTICIPANT = Prepared(insert_new(processes)), Prepared(insert_new(participants))
 _NEW_RUN, _NEW_STEP, _NEW_CHECKPOINT = insert_new(runs), insert_new(steps), insert_new(checkpoints)
 _TOUCH = processes.update().where(processes.c.trace_id == _THIS)
 _END_RUN = runs.update().where(runs.c.run_id == _THIS)
@@ -102,10 +106,14 @@ _PRODUCED = (
 
 def join_process(connection: sa.Connection, trace_id: str, agent_id: str | None, now: datetime) -> None:
     """The process is there, and the agent takes part in it."""
-    process = {"trace_id": trace_id, "status": "completed", "created_at": now, "updated_at": now}
-    connection.execute(_NEW_PROCESS, process)
+    NEW_PROCESS.insert(connection, [process_row(trace_id, now)])
     if agent_id is not None:
-        connection.execute(_NEW_PARTICIPANT, {"trace_id": trace_id, "agent_id": agent_id})
+        NEW_PARTICIPANT.insert(connection, [{"trace_id": trace_id, "agent_id": agent_id}])
+
+
+def process_row(trace_id: str, now: datetime) -> dict[str, Any]:
+    """A process that has no run yet."""
+    return {"trace_id": trace_id, "status": "completed", "created_at": now, "updated_at": now}
 
 
 def start_run(connection: sa.Connection, request: StartRun, agent_id: str | None, now: datetime) -> None:

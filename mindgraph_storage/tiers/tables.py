@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic_core import from_json, to_json
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -29,6 +30,7 @@ __all__ = [
     "artifact_uses",
     "artifacts",
     "checkpoints",
+    "connect_to_write",
     "insert_new",
     "metadata",
     "open_database",
@@ -37,11 +39,13 @@ __all__ = [
     "read",
     "runs",
     "steps",
+    "transaction",
     "unsynced",
     "write",
 ]
 
 _BUSY_SECONDS = 30
+_WAL_PAGES = 4000  # 16 MB; a page written a hundred times in between goes into the database once
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -73,6 +77,12 @@ def _text(name: str, **options: Any) -> Column[str]:
 
 def _needed(name: str, *constraints: Any, **options: Any) -> Column[str]:
     return Column(name, String, *constraints, nullable=False, **options)
+
+
+def _where_known(name: str, *others: str) -> Index:
+    """An index of the rows that have it: a save outside a graph and by no model writes to none of these."""
+    known = sa.column(name).is_not(None)
+    return Index(None, name, *others, sqlite_where=known, postgresql_where=known)
 
 
 processes = Table(
@@ -124,7 +134,6 @@ steps = Table(
     Index(None, "thread_id", "task_id"),
     Index(None, "run_id", "graph_ns"),
     Index(None, "thread_id", "produced_checkpoint_id"),
-    sqlite_autoincrement=True,
 )
 
 checkpoints = Table(
@@ -182,10 +191,9 @@ artifacts = Table(
     UniqueConstraint("trace_id", "name", "version"),
     UniqueConstraint("path"),
     Index(None, "trace_id", "seq"),
-    Index(None, "thread_id", "seq"),
+    _where_known("thread_id", "seq"),
     Index(None, "created_by", "seq"),
-    Index(None, "model_name", "prompt_version"),
-    sqlite_autoincrement=True,
+    _where_known("model_name", "prompt_version"),
 )
 
 artifact_inputs = Table(
@@ -224,12 +232,14 @@ def insert_new(table: Table) -> sa.Insert:
 unsynced = Table(
     "unsynced",
     metadata,
-    _needed("path", primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    _needed("path"),
     Column("data", sa.LargeBinary, nullable=False),
 )
 """Bytes of placed files that are not known to be on disk yet: what recovery places again after a power loss.
 
-In a table of its own: in the manifest's row they would slow every listing.
+In a table of its own: in the manifest's row they would slow every listing. It has no index but its own: rows
+live for a second, and each page that a commit touches is written and synced.
 """
 
 
@@ -243,6 +253,8 @@ def open_database(url: str | sa.URL, *, sync: bool = True) -> sa.Engine:
         parsed,
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
         hide_parameters=True,  # values are users' data and belong in no log
+        json_serializer=lambda value: to_json(value).decode(),
+        json_deserializer=from_json,
     )
     synchronous = "FULL" if sync else "NORMAL"
     sa.event.listen(engine, "connect", lambda connection, _: _prepare(connection, synchronous))
@@ -269,7 +281,7 @@ def _parse(url: str | sa.URL) -> sa.URL:
 def _prepare(connection: DBAPIConnection, synchronous: str) -> None:
     connection.isolation_level = None  # transactions begin in _begin, not in the driver
     _use_wal(connection)
-    for pragma in (f"synchronous={synchronous}", "foreign_keys=ON"):
+    for pragma in (f"synchronous={synchronous}", f"wal_autocheckpoint={_WAL_PAGES}", "foreign_keys=ON"):
         connection.cursor().execute(f"PRAGMA {pragma}")
 
 
@@ -289,8 +301,10 @@ def _use_wal(connection: DBAPIConnection) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
+    """Through the driver: SQLAlchemy's own way to run a statement takes longer than this one does."""
     writes = connection.get_execution_options().get("mindgraph_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    statement = "BEGIN IMMEDIATE" if writes else "BEGIN"
+    connection.dialect.do_execute_no_params(connection.connection.cursor(), statement)
 
 
 @contextmanager
@@ -302,11 +316,22 @@ def read(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 @contextmanager
 def write(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """The transaction of the one writer: committed at the end, rolled back by an exception."""
-    with _translated(), engine.connect() as connection:
-        writing = connection.execution_options(mindgraph_writes=True)
-        with writing.begin():
-            yield writing
+    """A transaction that writes, on a connection of its own."""
+    with closing(connect_to_write(engine)) as connection, transaction(connection):
+        yield connection
+
+
+def connect_to_write(engine: sa.Engine) -> sa.Connection:
+    """A connection whose transactions take the write lock when they begin."""
+    with _translated():
+        return engine.connect().execution_options(mindgraph_writes=True)
+
+
+@contextmanager
+def transaction(connection: sa.Connection) -> Iterator[sa.Connection]:
+    """Committed at the end, rolled back by an exception."""
+    with _translated(), connection.begin():
+        yield connection
 
 
 @contextmanager
@@ -314,8 +339,8 @@ def _translated() -> Iterator[None]:
     """The database's errors in our own words; a constraint that fails is our bug and stays as it is."""
     try:
         yield
-    except sa.exc.OperationalError as error:
-        reason = str(error.orig)
+    except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
+        reason = str(error.orig if isinstance(error, sa.exc.OperationalError) else error)
         if "full" in reason:
             raise ResourceExhausted(f"the database has no room left: {reason}") from error
         if "readonly" in reason or "no such" in reason:
