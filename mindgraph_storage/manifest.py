@@ -40,7 +40,8 @@ _RESERVED = frozenset('/\\:*?"<>|')
 
 def _printable(value: str) -> str:
     """A one-line text in Unicode's NFC form, so that one id never has two spellings."""
-    value = unicodedata.normalize("NFC", value)
+    if not value.isascii():
+        value = unicodedata.normalize("NFC", value)
     if not value.isprintable() or value != value.strip():
         raise ValueError("must be one line of printable characters with no space at either end")
     return value

@@ -4,10 +4,10 @@
     artifacts/<path>          from its placement on; readers see it whole or not at all
     orphans/<time>~<name>     what no manifest points to, until it is collected
 
-fsspec reads and removes. It never syncs a file and its moves may copy, so what must be durable and atomic is
-written here: a file is placed by a link within one file system. A large file is synced before that and its
-folder before the manifest is committed. A small one is *carried*: its bytes ride in the manifest's own
-transaction (``tables.unsynced``) until ``settle`` has synced the file; a save costs one sync and not four.
+fsspec never syncs a file and its moves may copy, so what must be durable and atomic is written here: a file
+is placed by a link within one file system. A large file is synced before that and its folder before the
+manifest is committed. A small one is *carried*: its bytes ride in the manifest's own transaction
+(``tables.unsynced``) until ``settle`` has synced the file; a save costs one sync and not four.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, BinaryIO
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import fsspec
 
@@ -274,7 +274,7 @@ class ArtifactFiles:
         path = self._inside(self._path_of(uri))
         with translated(f"the file of {uri}"):
             try:
-                raw = self._fs.open(path, "rb")
+                raw = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by the stream around it
             except FileNotFoundError:
                 raise DataLoss(f"the file {uri} of a registered artifact is gone", uri=uri) from None
         return BufferedReader(Verified(raw, uri, size_bytes, checksum), min(size_bytes + 1, _CHUNK_BYTES))
@@ -284,11 +284,10 @@ class ArtifactFiles:
         return f"{self._root_uri}/{quote(path)}"
 
     def _path_of(self, uri: str) -> str:
-        parts = urlsplit(uri)
-        path = Path(unquote(parts.path))
-        if parts.scheme != "file" or not path.is_relative_to(self.root):
-            raise FailedPrecondition(f"the storage under {self.root.as_uri()} does not hold {uri!r}", uri=uri)
-        return str(path.relative_to(self.root))
+        path = uri.removeprefix(f"{self._root_uri}/")
+        if path == uri:
+            raise FailedPrecondition(f"the storage under {self._root_uri} does not hold {uri!r}", uri=uri)
+        return unquote(path)
 
     def _inside(self, path: str) -> str:
         folder, _, name = path.rpartition("/")

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as Dialect
 
 from mindgraph_storage import ResourceExhausted, StorageClient, StorageError, Unavailable
 from mindgraph_storage.tiers import files
@@ -40,28 +41,31 @@ def watched_steps(step: Step) -> Iterator[None]:
 
         return watched
 
-    def statement(connection: Any, cursor: Any, sql: str, *rest: Any) -> None:
-        if sql.startswith("INSERT") and threading.get_ident() == mine:
-            step(f"insert {sql.split('INTO ')[1].split()[0]}")
+    def statement(run: Callable[..., Any]) -> Callable[..., Any]:
+        def running(dialect: Any, cursor: Any, sql: str, *rest: Any) -> Any:
+            if sql.startswith("INSERT") and threading.get_ident() == mine:
+                step(f"insert {sql.split('INTO ')[1].split()[0]}")
+            return run(dialect, cursor, sql, *rest)
+
+        return running
 
     def commit(connection: sa.Connection) -> None:
         writes = connection.get_execution_options().get("mindgraph_writes")
         if writes and threading.get_ident() == mine:
             step("commit")
 
-    events: list[tuple[str, Callable[..., Any]]] = [("before_cursor_execute", statement), ("commit", commit)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", observed(os.fsync, _synced))
         patch.setattr(os, "link", observed(os.link, lambda *_: "place"))
         patch.setattr(os, "makedirs", observed(os.makedirs, lambda *_: "make folder"))
         patch.setattr(files, "open", observed(open, lambda *_: "open upload"), raising=False)
-        for name, listener in events:
-            sa.event.listen(sa.Engine, name, listener)
+        for name in ("do_execute", "do_executemany"):
+            patch.setattr(Dialect, name, statement(getattr(Dialect, name)))
+        sa.event.listen(sa.Engine, "commit", commit)
         try:
             yield
         finally:
-            for name, listener in events:
-                sa.event.remove(sa.Engine, name, listener)
+            sa.event.remove(sa.Engine, "commit", commit)
 
 
 def _synced(descriptor: int) -> str:
@@ -73,23 +77,23 @@ CONTENTS = {"small": b"\xff" * 1000, "large": b"\xff" * 1_000_000}
 FIRST = {
     "small": [
         "open upload",
-        "insert processes",
-        "insert participants",
         "place",
         "make folder",
+        "insert processes",
         "insert unsynced",
         "insert artifacts",
+        "insert participants",
         "insert artifact_inputs",
         "commit",
     ],
     "large": [
         "open upload",
         "sync upload",
-        "insert processes",
-        "insert participants",
         "place",
         "make folder",
+        "insert processes",
         "insert artifacts",
+        "insert participants",
         "insert artifact_inputs",
         "sync t",
         "sync artifacts",
@@ -97,7 +101,7 @@ FIRST = {
     ],
 }
 """What a first save in a process does, in this order: a small one's bytes are committed with its row."""
-ONLY_FIRST = ("make folder", "sync artifacts")
+ONLY_FIRST = ("make folder", "insert processes", "insert participants", "sync artifacts")
 CASES = [(size, 0, step) for size in FIRST for step in FIRST[size]]
 CASES += [(size, 1, step) for size, _, step in CASES if step not in ONLY_FIRST]
 
@@ -141,7 +145,9 @@ FAILURES: dict[type[StorageError], tuple[int, str]] = {
 def _failure(step: str, kind: type[StorageError]) -> Exception:
     """What the file system or the database raises there."""
     number, told = FAILURES[kind]
-    if step.startswith(("insert", "commit")):
+    if step.startswith("insert"):
+        return sqlite3.OperationalError(told)
+    if step == "commit":
         return sa.exc.OperationalError(step, None, sqlite3.OperationalError(told))
     return OSError(number, os.strerror(number))
 
