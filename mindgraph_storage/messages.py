@@ -9,6 +9,7 @@ other. No message carries content.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ __all__ = [
     "decode_command",
     "encode_command",
     "encode_error",
+    "encode_request",
     "encode_result",
 ]
 
@@ -87,6 +89,15 @@ def encode_command(command: Command) -> bytes:
     return to_json(command, exclude_none=True)
 
 
+def encode_request(
+    request: Request[Any], requester_id: str, requester_trace_id: str | None, subject: str | None
+) -> bytes:
+    """The request as a new command, for whoever reads it to check."""
+    asker = {"requester_id": requester_id, "requester_trace_id": requester_trace_id}
+    data = {"action": request.action, "params": request, "context": _known(asker)}
+    return _event("ai.team.command", requester_id, {"subject": subject}, data, exclude_none=True)
+
+
 def decode_command(message: bytes) -> Command:
     """Raises InvalidArgument for anything that is not a well-formed command."""
     event = _decode(message)
@@ -97,9 +108,8 @@ def decode_command(message: bytes) -> Command:
 
 def encode_result(source: str, command: Command, output: BaseModel, milliseconds: int) -> bytes:
     """``ai.team.result`` with status SUCCESS; ``metrics`` are the service's own figures."""
-    told = output.model_dump(exclude_none=True) if isinstance(output, RegisterOutput) else output
-    data = {"status": "SUCCESS", "output": told, "execution_time_ms": milliseconds, "metrics": {}}
-    return _answer(_RESULT, source, command, data)
+    data = {"status": "SUCCESS", "output": output, "execution_time_ms": milliseconds, "metrics": {}}
+    return _answer(_RESULT, source, command, data, exclude_none=isinstance(output, RegisterOutput))
 
 
 def encode_error(source: str, command: Command | None, error: StorageError, milliseconds: int) -> bytes:
@@ -113,20 +123,31 @@ def encode_error(source: str, command: Command | None, error: StorageError, mill
     return _answer(_ERROR, source, command, {"error": told, "execution_time_ms": milliseconds})
 
 
-def _answer(kind: str, source: str, command: Command | None, data: dict[str, Any]) -> bytes:
+def _answer(
+    kind: str, source: str, command: Command | None, data: dict[str, Any], *, exclude_none: bool = False
+) -> bytes:
     asked = {"subject": command.subject, "traceparent": command.traceparent} if command else {}
-    return to_json(
-        {
-            "specversion": "1.0",
-            "id": str(uuid.uuid4()),
-            "source": source,
-            "type": kind,
-            "time": _now(),
-            "datacontenttype": "application/json",
-            **{name: value for name, value in asked.items() if value is not None},
-            "data": data,
-        }
-    )
+    return _event(kind, source, asked, data, exclude_none=exclude_none)
+
+
+def _event(
+    kind: str, source: str, attributes: Mapping[str, str | None], data: Any, *, exclude_none: bool
+) -> bytes:
+    event = {
+        "specversion": "1.0",
+        "id": str(uuid.uuid4()),
+        "source": source,
+        "type": kind,
+        "time": _now(),
+        "datacontenttype": "application/json",
+        **_known(attributes),
+        "data": data,
+    }
+    return to_json(event, exclude_none=exclude_none)
+
+
+def _known(values: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def decode_answer(message: bytes, request: Request[OutputT]) -> OutputT:

@@ -8,7 +8,6 @@ trace, step, thread and agent it speaks for.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
@@ -37,7 +36,7 @@ from mindgraph_storage.manifest import (
     Lineage,
     Visibility,
 )
-from mindgraph_storage.messages import Command, CommandContext, CommandData, decode_answer, encode_command
+from mindgraph_storage.messages import decode_answer, encode_request
 from mindgraph_storage.process import Place, Process, ProcessStatus, Run, Step
 from mindgraph_storage.requests import (
     Collect,
@@ -355,20 +354,9 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
             raise FailedPrecondition("the storage is closed")
         place = self._place()
         asker = self._asker(place) if agent_id is None else agent_of(agent_id)
-        command = Command(
-            id=str(uuid.uuid4()),
-            source=asker,
-            subject=place.task_id if place else None,
-            data=CommandData(
-                action=request.action,
-                params=request.model_dump(mode="json", exclude_unset=True),
-                context=CommandContext(
-                    requester_id=asker,
-                    requester_trace_id=from_within or (place.trace_id if place else None),
-                ),
-            ),
-        )
-        return decode_answer(self._transport.send(encode_command(command)), request)
+        within = from_within or (place.trace_id if place else None)
+        command = encode_request(request, asker, within, place.task_id if place else None)
+        return decode_answer(self._transport.send(command), request)
 
     def _asker(self, place: Place | None) -> str:
         if place is not None and not self._fixed:

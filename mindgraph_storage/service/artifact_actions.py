@@ -111,7 +111,9 @@ class ArtifactActions:
         transaction.insert(artifacts.INSERT, artifacts.row_of(request, manifest, path), *_keys(request))
         for row in artifacts.input_rows(manifest.id, inputs):
             transaction.insert(artifacts.INSERT_INPUTS, row)
-        return RegisterOutput(artifact_id=manifest.id, registered=True, uri=manifest.uri, manifest=manifest)
+        return RegisterOutput.model_construct(
+            artifact_id=manifest.id, registered=True, uri=manifest.uri, manifest=manifest
+        )
 
     def _unchanged(
         self, transaction: Transaction, request: RegisterArtifact, asker: Asker, standing: Standing

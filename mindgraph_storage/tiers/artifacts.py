@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -85,8 +85,7 @@ def _by_id(allowed: sa.ColumnElement[bool]) -> Prepared:
     return Prepared(sa.select(artifacts, allowed.label("allowed")).where(wanted))
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """What a new artifact finds: all that registering it depends on, read in one go.
 
     ``last_version`` is the last one given under its name (0: none), ``latest_id`` and ``latest_checksum`` are

@@ -17,10 +17,12 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 from urllib.parse import quote, unquote
@@ -35,6 +37,7 @@ __all__ = ["ArtifactFiles", "Upload", "artifact_path"]
 
 _CHUNK_BYTES = 1 << 20
 _FOLDER_BYTES = 200
+_SYNCS_AT_ONCE = 8
 _UNSAFE = re.compile(r'[/\\:*?"<>|%]|^\.|\.$')
 
 
@@ -66,7 +69,7 @@ class ArtifactFiles:
         self.root = root.absolute()
         self._root_uri = self.root.as_uri()
         self.temp, self.orphans = data_dir.absolute() / "temp", data_dir.absolute() / "orphans"
-        self._sync, self._carry_up_to = sync, carry_up_to if sync else 0
+        self._sync, self._carry_up_to = sync, carry_up_to
         self._fs: Any = fsspec.filesystem("file", auto_mkdir=False)
         self._seen: dict[str, Upload] = {}
         self._folders: set[str] = set()
@@ -86,24 +89,40 @@ class ArtifactFiles:
         Constant memory for any size. An error, of the chunks or of the disk, leaves nothing behind.
         """
         upload_id = f"up_{uuid.uuid4().hex}"
-        digest, size, carried = hashlib.sha256(), 0, list[bytes]()
+        left = iter(chunks)
         try:
-            with translated("the upload"), open(self._upload(upload_id), "xb", buffering=0) as file:
-                for chunk in chunks:
-                    digest.update(chunk)
-                    size += len(chunk)
-                    if size <= self._carry_up_to:
-                        carried.append(chunk)
-                    _write_all(file, chunk)
-                if self._sync and size > self._carry_up_to:
-                    os.fsync(file.fileno())
+            begun = _up_to(self._carry_up_to, left)
+            with translated("the upload"):
+                if 0 < self._carry_up_to >= sum(map(len, begun)):
+                    upload = self._stage_small(upload_id, b"".join(begun))
+                else:
+                    upload = self._stage_large(upload_id, chain(begun, left))
         except BaseException:
             self.discard(upload_id)
             raise
-        kept = b"".join(carried) if self._carry_up_to and size <= self._carry_up_to else None
-        upload = Upload(upload_id, size, f"sha256:{digest.hexdigest()}", kept)
         self._seen[upload_id] = upload
         return upload
+
+    def _stage_small(self, upload_id: str, data: bytes) -> Upload:
+        file = os.open(self._upload(upload_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            written = os.write(file, data)
+            while written < len(data):
+                written += os.write(file, data[written:])
+        finally:
+            os.close(file)
+        return Upload(upload_id, len(data), f"sha256:{hashlib.sha256(data).hexdigest()}", data)
+
+    def _stage_large(self, upload_id: str, chunks: Iterable[bytes]) -> Upload:
+        digest, size = hashlib.sha256(), 0
+        with open(self._upload(upload_id), "xb", buffering=0) as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                _write_all(file, chunk)
+            if self._sync:
+                os.fsync(file.fileno())
+        return Upload(upload_id, size, f"sha256:{digest.hexdigest()}")
 
     def check(self, upload_id: str, size_bytes: int, checksum: str) -> None:
         """That the upload is there and is what its manifest says; one that is not is discarded.
@@ -163,7 +182,7 @@ class ArtifactFiles:
                 os.unlink(target)
                 os.link(source, target)
         seen = self._seen.get(upload_id)
-        return seen.carried if seen is not None else None
+        return seen.carried if seen is not None and self._sync else None
 
     def unplace(self, path: str) -> None:
         """Takes a placement back, by the same writer under the same lock."""
@@ -187,14 +206,17 @@ class ArtifactFiles:
 
         It syncs without ``sync`` too: what was saved to survive a power loss is kept until it does.
         """
-        found = list[str]()
         with translated("the file"):
-            for path in paths:
-                with suppress(FileNotFoundError):
-                    _sync_path(self._inside(path))
-                    found.append(path)
+            there = _at_once(self._sync_if_there, list(paths))
+        found = [path for path, is_there in there if is_there]
         self._sync_folders({os.path.dirname(self._inside(path)) for path in found})
         return found
+
+    def _sync_if_there(self, path: str) -> bool:
+        with suppress(FileNotFoundError):
+            _sync_path(self._inside(path))
+            return True
+        return False
 
     def is_whole(self, path: str, data: bytes) -> bool:
         """The file at a path is there and holds exactly these bytes."""
@@ -336,7 +358,27 @@ def _sync_path(path: str) -> None:
         os.close(descriptor)
 
 
+def _up_to(most: int, chunks: Iterator[bytes]) -> list[bytes]:
+    """The first chunks, until there are none or they have more than so many bytes."""
+    begun, size = list[bytes](), 0
+    for chunk in chunks:
+        begun.append(chunk)
+        size += len(chunk)
+        if size > most:
+            break
+    return begun
+
+
 def _write_all(file: IO[bytes], chunk: bytes) -> None:
     view = memoryview(chunk)
     while view:
         view = view[file.write(view) :]
+
+
+def _at_once(work: Callable[[str], bool], items: list[str]) -> list[tuple[str, bool]]:
+    """Each item with what the work says of it. A disk takes eight syncs at once in the time of one."""
+    try:
+        with ThreadPoolExecutor(min(len(items), _SYNCS_AT_ONCE) or 1) as pool:
+            return list(zip(items, pool.map(work, items), strict=True))
+    except RuntimeError:  # at the interpreter's end no thread starts any more
+        return [(item, work(item)) for item in items]

@@ -26,7 +26,7 @@ __all__ = ["Act", "FailAt", "watched"]
 
 Act = Callable[[str], None]
 _CALLS = ("replace", "fsync", "link", "unlink", "remove", "makedirs", "mkdir", "open", "stat", "scandir")
-_WRITE_BYTES = 60_000
+_WRITE_BYTES, _SMALL_WRITE_BYTES = 60_000, 600
 
 
 class FailAt:
@@ -58,6 +58,7 @@ def watched(act: Act, *, every_thread: bool = False) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in _CALLS:
             patch.setattr(os, name, _call(getattr(os, name), f"os.{name}", step))
+        patch.setattr(os, "write", _writing(os.write, step))
         for module in (files, fsspec.implementations.local):
             patch.setattr(module, "open", _opening(step), raising=False)
         for name in ("do_execute", "do_executemany", "do_execute_no_params"):
@@ -73,6 +74,16 @@ def _call(call: Callable[..., Any], name: str, step: Act) -> Callable[..., Any]:
         return call(*args, **kwargs)
 
     return calling
+
+
+def _writing(write: Callable[[int, Any], int], step: Act) -> Callable[[int, Any], int]:
+    """Writes at most a part at a time, so that a file can be left half written."""
+
+    def writing(file: int, data: Any) -> int:
+        step(f"os.write {_named(file)}")
+        return write(file, memoryview(data)[:_SMALL_WRITE_BYTES])
+
+    return writing
 
 
 def _named(what: Any) -> str:

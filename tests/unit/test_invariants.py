@@ -33,10 +33,10 @@ def watched_steps(step: Step) -> Iterator[None]:
     """Calls ``step`` with a name before each thing this thread does to the disk or the database."""
     mine = threading.get_ident()
 
-    def observed(call: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
+    def observed(call: Callable[..., Any], name: Callable[..., str | None]) -> Callable[..., Any]:
         def watched(*args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() == mine:
-                step(name(*args))
+            if threading.get_ident() == mine and (named := name(*args)):
+                step(named)
             return call(*args, **kwargs)
 
         return watched
@@ -58,7 +58,8 @@ def watched_steps(step: Step) -> Iterator[None]:
         patch.setattr(os, "fsync", observed(os.fsync, _synced))
         patch.setattr(os, "link", observed(os.link, lambda *_: "place"))
         patch.setattr(os, "makedirs", observed(os.makedirs, lambda *_: "make folder"))
-        patch.setattr(files, "open", observed(open, lambda *_: "open upload"), raising=False)
+        patch.setattr(files, "open", observed(open, _uploaded), raising=False)
+        patch.setattr(os, "write", observed(os.write, lambda *_: "write upload"))
         for name in ("do_execute", "do_executemany"):
             patch.setattr(Dialect, name, statement(getattr(Dialect, name)))
         sa.event.listen(sa.Engine, "commit", commit)
@@ -66,6 +67,10 @@ def watched_steps(step: Step) -> Iterator[None]:
             yield
         finally:
             sa.event.remove(sa.Engine, "commit", commit)
+
+
+def _uploaded(_path: str, mode: str) -> str | None:
+    return "open upload" if mode == "xb" else None
 
 
 def _synced(descriptor: int) -> str:
@@ -76,7 +81,7 @@ def _synced(descriptor: int) -> str:
 CONTENTS = {"small": b"\xff" * 1000, "large": b"\xff" * 1_000_000}
 FIRST = {
     "small": [
-        "open upload",
+        "write upload",
         "place",
         "make folder",
         "insert processes",
