@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -21,6 +23,7 @@ from mindgraph_storage.messages import (
     decode_command,
     encode_command,
     encode_error,
+    encode_request,
     encode_result,
 )
 from mindgraph_storage.requests import (
@@ -154,6 +157,40 @@ def test_a_command_is_a_cloudevent(command: Command) -> None:
     assert datetime.fromisoformat(event["time"]).utcoffset() is not None
     assert event["data"]["action"] == command.data.action
     assert event["data"]["context"]["requester_id"] == command.data.context.requester_id
+
+
+@given(commands)
+def test_the_sdk_reads_what_is_written_here(command: Command) -> None:
+    """To the CloudEvents SDK a command is a valid event with the same attributes and data."""
+    event = JSONFormat().read(CloudEvent, encode_command(command))
+    assert (event.get_type(), event.get_id(), event.get_source()) == (
+        command.type,
+        command.id,
+        command.source,
+    )
+    assert (event.get_subject(), event.get_time()) == (command.subject, command.time)
+    assert event.get_extension("traceparent") == command.traceparent
+    assert event.get_data() == json.loads(encode_command(command))["data"]
+
+
+@given(commands)
+def test_what_the_sdk_writes_is_read_here(command: Command) -> None:
+    """A command from a program that uses the SDK is the same command, an extension of its own or not."""
+    attributes = command.model_dump(
+        include={"id", "source", "type", "subject", "traceparent"}, exclude_none=True
+    )
+    event = CloudEvent({**attributes, "theirs": "x"}, command.data.model_dump(mode="json"))
+    read = decode_command(JSONFormat().write(event))
+    assert read.model_copy(update={"time": None}) == command.model_copy(update={"time": None})
+
+
+def test_a_request_as_a_command() -> None:
+    """Encoded in one go it is the command that would have been built for it."""
+    request = validated(ListArtifacts, {"trace_id": "t", "limit": 5})
+    read = decode_command(encode_request(request, "agent.a", "t", "task-1"))
+    assert (read.request, read.source, read.subject) == (request, "agent.a", "task-1")
+    assert read.data.context == CommandContext(requester_id="agent.a", requester_trace_id="t")
+    assert decode_command(encode_request(request, "agent.a", None, None)).subject is None
 
 
 def _kinds(kind: type[Request[Any]]) -> list[type[Request[Any]]]:

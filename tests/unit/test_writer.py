@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import sqlalchemy as sa
 from mindgraph_storage import FailedPrecondition, NotFound
 from mindgraph_storage.service.writer import Transaction, Writer
 from mindgraph_storage.tiers.files import ArtifactFiles
-from mindgraph_storage.tiers.tables import open_database, processes, read
+from mindgraph_storage.tiers.prepared import Prepared
+from mindgraph_storage.tiers.tables import open_database, processes, read, runs
 
 SECONDS = 30
 Work = Callable[[Transaction], Any]
@@ -231,6 +233,32 @@ def test_a_group_whose_commit_fails(bench: Bench) -> None:
     assert bench.commits == 1 + 1 + 3  # what they waited for, the failed one, each on its own
     assert [(bench.folder / "artifacts" / path).read_bytes() for path in paths] == [b"\x00", b"\x01", b"\x02"]
     assert bench.files_in("temp") == []
+
+
+RUNS, PROCESSES = Prepared(runs.insert()), Prepared(processes.insert())
+NOW = datetime(2025, 12, 19, tzinfo=UTC)
+
+
+def _inserted(name: str) -> Work:
+    """Inserts a run and then the process it refers to, and returns what a look at such runs finds."""
+
+    def work(transaction: Transaction) -> tuple[int, int]:
+        run = {"run_id": name, "trace_id": name, "status": "running", "started_at": NOW}
+        process = {"trace_id": name, "status": "running", "created_at": NOW, "updated_at": NOW}
+        transaction.insert(RUNS, run, ("run", name))
+        transaction.insert(PROCESSES, process)
+        count = sa.select(sa.func.count()).select_from(runs)
+        unseen = transaction.reading(("run", "another")).scalar(count)
+        return unseen or 0, transaction.reading(("run", name)).scalar(count) or 0
+
+    return work
+
+
+def test_rows_that_wait_for_each_other(bench: Bench) -> None:
+    """Rows are inserted after those they refer to, before a look at their keys and not before another one."""
+    group = bench.together([_inserted("a"), _inserted("b")])
+    assert [one.result() for one in group] == [(0, 1), (1, 2)]
+    assert bench.rows() == ["a", "b"]
 
 
 def test_many_callers(bench: Bench) -> None:
