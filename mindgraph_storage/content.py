@@ -28,7 +28,7 @@ from mindgraph_storage.content_kinds import NPY, PARQUET, kind_asked_for, kind_o
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.manifest import finite
 
-__all__ = ["Content", "decode", "encode", "extension_of"]
+__all__ = ["Content", "decode", "encode", "extension_of", "is_json"]
 
 CHUNK_BYTES = 1 << 20
 _STORABLE = (
@@ -141,7 +141,7 @@ def _text(value: str, content_type: str) -> Content:
         data = value.encode()
     except UnicodeEncodeError as error:
         raise InvalidArgument(f"content: the text has no UTF-8 form: {error}") from None
-    if _is_json(content_type):
+    if is_json(content_type):
         parsed = _parsed(data, "content", f"it is to be stored as {content_type}")
         try:
             finite(parsed)  # a number such as 1e999 reads as infinity
@@ -259,7 +259,7 @@ def decode(data: bytes, content_type: str, as_: Any = None) -> Any:
         return kind.decode(data, content_type)
     if as_ is not None:
         return _as_type(data, as_)
-    if _is_json(content_type):
+    if is_json(content_type):
         return _parsed(data, "artifact", f"its content type is {content_type}; load it with as_=bytes")
     return _as_text(data, content_type) if content_type.startswith("text/") else data
 
@@ -300,7 +300,8 @@ def _no_json(constant: str) -> None:
     raise ValueError(f"JSON has no {constant}")
 
 
-def _is_json(content_type: str) -> bool:
+def is_json(content_type: str) -> bool:
+    """Whether bytes of this MIME type are one JSON value (RFC 6839: ``+json``)."""
     kind = content_type.partition(";")[0].strip()
     return kind == "application/json" or kind.endswith("+json")
 

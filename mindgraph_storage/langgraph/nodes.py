@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,27 +26,39 @@ def save_artifact_node(
     visibility: Visibility = "trace",
     retention: str = "infinite",
     context: ArtifactContext | Mapping[str, Any] | None = None,
+    each: bool = False,
 ) -> RunnableLambda[Any, dict[str, Any]]:
     """A node that saves ``state[key]`` and leaves its ref in ``into`` (by default in ``key`` itself).
 
-    The rest is as in ``StorageClient.save_artifact``. The node raises InvalidArgument where the state has no
-    such key.
+    A list is one artifact, a JSON list. With ``each`` every item is an artifact of its own, called
+    ``<name>_1``, ``<name>_2``, …, and what is left is the list of their refs. The rest is as in
+    ``StorageClient.save_artifact``. The node raises InvalidArgument where the state has no such key, and with
+    ``each`` where it holds no list.
     """
     options: dict[str, Any] = {
-        "name": name,
         "artifact_type": artifact_type,
         "content_type": content_type,
         "visibility": visibility,
         "retention": retention,
         "context": context,
     }
-    target = into or key
 
     def save(state: Any) -> dict[str, Any]:
-        return {target: storage.save_artifact(_of(state, key), **options)}
+        content = _of(state, key)
+        if not each:
+            return {into or key: storage.save_artifact(content, name=name, **options)}
+        if not isinstance(content, (list, tuple)):
+            raise InvalidArgument(f"state[{key!r}]: each=True saves the items of a list, got {content!r:.80}")
+        named = name or artifact_type
+        return {
+            into or key: [
+                storage.save_artifact(item, name=f"{named}_{number}", **options)
+                for number, item in enumerate(content, 1)
+            ]
+        }
 
     async def asave(state: Any) -> dict[str, Any]:
-        return {target: await storage.asave_artifact(_of(state, key), **options)}
+        return await asyncio.to_thread(save, state)
 
     return RunnableLambda(save, asave, name=f"save_{key}")
 
@@ -55,15 +68,19 @@ def load_artifact_node(
 ) -> RunnableLambda[Any, dict[str, Any]]:
     """A node that loads what ``state[key]`` points to (ref or id) and puts the content into ``into``.
 
+    A list of pointers, as parallel branches leave it, becomes the list of their contents, in its order.
     ``as_`` is as in ``StorageClient.load_artifact``. The node raises InvalidArgument where the state has no
     such key.
     """
 
     def load(state: Any) -> dict[str, Any]:
-        return {into: storage.load_artifact(_of(state, key), as_=as_)}
+        pointer = _of(state, key)
+        if isinstance(pointer, (list, tuple)):
+            return {into: [storage.load_artifact(one, as_=as_) for one in pointer]}
+        return {into: storage.load_artifact(pointer, as_=as_)}
 
     async def aload(state: Any) -> dict[str, Any]:
-        return {into: await storage.aload_artifact(_of(state, key), as_=as_)}
+        return await asyncio.to_thread(load, state)
 
     return RunnableLambda(load, aload, name=f"load_{key}")
 

@@ -8,9 +8,9 @@ model as a message it can act on.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine
 from functools import wraps
+from io import SEEK_END, BytesIO
 from typing import Annotated, Any, ParamSpec
 
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
@@ -20,13 +20,15 @@ from pydantic import Field
 from mindgraph_storage.client import StorageClient
 from mindgraph_storage.errors import DataLoss, Internal, StorageError
 from mindgraph_storage.langgraph.place import current_place, in_tool_call
+from mindgraph_storage.langgraph.reading import Part, read_part
 from mindgraph_storage.manifest import ArtifactManifest, ArtifactRef
+from mindgraph_storage.previews import is_text, preview
 
-__all__ = ["artifact_tools"]
+__all__ = ["artifact_tools", "described"]
 
-_PREVIEW_CHARACTERS = 200
 _PAGE_CHARACTERS = 4000
 _MOST_PAGE_CHARACTERS = 20_000
+_MOST_TAIL_LINES = 10_000
 _TEXT_TYPES = "text/plain, text/markdown, text/html, text/csv or application/json"
 
 ParamT = ParamSpec("ParamT")
@@ -37,7 +39,13 @@ def artifact_tools(storage: StorageClient) -> list[BaseTool]:
     """The three tools, to bind to a model and to run in a ``ToolNode``; each is ``content_and_artifact``.
 
     The text for the model holds ids, a preview or a page; the artifact is the ref (``list_artifacts``: a list
-    of refs). Content beyond a page is read with ``offset``, never dumped into the conversation.
+    of refs). Content beyond a page is read with ``offset``, ``lines``, ``tail`` or searched with ``pattern``,
+    never dumped into the conversation.
+
+    A wrong call is answered with the error's code and what to do. Where the storage itself is at fault
+    (Unavailable, DeadlineExceeded, DataLoss, Internal) the error is raised: the first two are what
+    LangGraph's default ``RetryPolicy`` runs the node again for, and the repeated call saves nothing twice. To
+    have the model told instead, give ``ToolNode(..., handle_tool_errors=True)``.
     """
     made = _Tools(storage)
     return [_tool(made.save_artifact), _tool(made.load_artifact), _tool(made.list_artifacts)]
@@ -66,7 +74,9 @@ class _Tools:
         ref = self._storage.save_artifact(
             content, name=name, artifact_type=artifact_type, content_type=content_type
         )
-        return f"Saved {_described(ref)}. Preview: {_cut(content, _PREVIEW_CHARACTERS)}", ref
+        data = content.encode()
+        look = preview(BytesIO(data), ref["content_type"], len(data))
+        return f"Saved {described(ref)}. Preview: {look}", ref
 
     def load_artifact(
         self,
@@ -75,19 +85,34 @@ class _Tools:
         limit: Annotated[
             int, Field(ge=1, le=_MOST_PAGE_CHARACTERS, description="Most characters to return.")
         ] = _PAGE_CHARACTERS,
+        lines: Annotated[
+            str | None,
+            Field(
+                pattern=r"^[1-9]\d{0,11}(-\d{0,12})?$",
+                description="Lines to read: '10-25', or '10-' to the end.",
+            ),
+        ] = None,
+        tail: Annotated[
+            int | None, Field(ge=1, le=_MOST_TAIL_LINES, description="Read this many lines at the end.")
+        ] = None,
+        pattern: Annotated[
+            str | None,
+            Field(description="Regular expression: give the lines that match, numbered. (?i) ignores case."),
+        ] = None,
         runtime: ToolRuntime[Any, Any] = None,  # type: ignore[assignment]
     ) -> Answer:
-        """Read an artifact by its id, a page at a time."""
+        """Read a part of an artifact: a page, some lines, its end, or the lines that match a pattern."""
+        asked = Part(limit, offset, lines, tail, pattern)
         manifest = self._storage.get_artifact(artifact_id)
         ref = manifest.ref()
-        text = _readable(self._storage.load_artifact(manifest))
-        if text is None:
-            return f"{_described(ref)} is no text and cannot be shown.", ref
-        page = text[offset : offset + limit]
-        left = max(len(text) - offset - len(page), 0)
-        more = f" {left} characters are left: go on with offset={offset + len(page)}." if left else ""
-        where = f"characters {offset} to {offset + len(page)} of {len(text)}"
-        return f"{_described(ref)}, {where}.{more}\n\n{page}", ref
+        with self._storage.open_artifact(manifest) as file:
+            if is_text(ref["content_type"]):
+                where, part = read_part(file, asked)
+                return f"{described(ref)}, {where}\n\n{part}", ref
+            file.seek(0, SEEK_END)  # the bytes are verified before any is shown
+            file.seek(0)
+            look = preview(file, ref["content_type"], ref["size_bytes"])
+            return f"{described(ref)} is no text. {look}", ref
 
     def list_artifacts(
         self,
@@ -160,13 +185,8 @@ def _wrong_call(error: Any) -> str:
     return f"INVALID_ARGUMENT: {told}"
 
 
-def _readable(value: Any) -> str | None:
-    if isinstance(value, bytes):
-        return None
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-
-
-def _described(ref: ArtifactRef) -> str:
+def described(ref: ArtifactRef) -> str:
+    """The id and what it is, for a model."""
     return (
         f"{ref['artifact_id']} ({ref['name']} version {ref['version']}, {ref['artifact_type']}, "
         f"{ref['content_type']}, {ref['size_bytes']} bytes)"
@@ -174,8 +194,4 @@ def _described(ref: ArtifactRef) -> str:
 
 
 def _line(manifest: ArtifactManifest) -> str:
-    return f"{_described(manifest.ref())} by {manifest.created_by} in step {manifest.step_id}"
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
+    return f"{described(manifest.ref())} by {manifest.created_by} in step {manifest.step_id}"
