@@ -102,7 +102,7 @@ def _table(delimiter: str) -> Callable[[BinaryIO, int], str]:
     def look(file: BinaryIO, size_bytes: int) -> str:
         lines = _head(file).splitlines(keepends=True)
         whole = lines if size_bytes <= _HEAD_BYTES else lines[:-1]
-        columns, *rows = csv.reader(whole, delimiter=delimiter, strict=True)
+        columns, *rows = csv.reader(whole or lines, delimiter=delimiter)
         first = [cut(delimiter.join(row)) for row in rows[:_MOST_ROWS]]
         return "\n".join([f"{_counted(len(columns), 'column')}: {_names(columns)}", *first])
 

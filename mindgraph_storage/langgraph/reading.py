@@ -22,7 +22,7 @@ __all__ = ["Part", "read_part"]
 _MOST_MATCHES = 50
 _MOST_PATTERN_CHARACTERS = 500
 _MOST_LINE_CHARACTERS = 300
-_SEARCH_SECONDS = 3.0
+_SEARCH_SECONDS = 2.0
 _PIECE_CHARACTERS = 1 << 16  # a longer line is read in pieces
 
 
@@ -180,7 +180,7 @@ def _search(pattern: regex.Pattern[str], piece: str, deadline: float, number: in
     left = deadline - time.monotonic()
     try:
         if left > 0:
-            return pattern.search(piece.removesuffix("\n"), timeout=left, concurrent=True)
+            return pattern.search(piece.rstrip("\r\n"), timeout=left, concurrent=True)
     except TimeoutError:
         pass
     raise InvalidArgument(

@@ -6,15 +6,27 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, ToolCall, ToolMessage
 from langchain_core.tools import BaseTool
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from pydantic import Field
 
 from .graphs import Node
 from .ways import Graph, Saver, Way, on_thread
 
 _ids = itertools.count()
+
+
+class FakeModel(GenericFakeChatModel):
+    """A model that answers from a script and remembers the tools it was given."""
+
+    bound: list[Any] = Field(default_factory=list)
+
+    def bind_tools(self, tools: Sequence[Any], **options: Any) -> Any:
+        self.bound.extend(tools)
+        return self
 
 
 def call(tool: str, call_id: str | None = None, /, **arguments: Any) -> ToolCall:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from langgraph.graph import START, StateGraph
+from langgraph.types import Send
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
@@ -123,6 +125,61 @@ async def test_loads_by_ref_and_by_id(face: Way, storage: StorageClient) -> None
             graph = in_a_row(AsDict, face.saver, fetch=fetch)
             result = await face.invoke(graph, {"draft": pointer}, on_thread("t"))
             assert result["text"] == expected
+
+
+async def test_a_list_is_one_artifact_unless_each_is_asked_for(face: Way, storage: StorageClient) -> None:
+    """A list is one JSON list; with ``each`` every item is an artifact with its own versions."""
+    whole = in_a_row(AsDict, face.saver, keep=save_artifact_node(storage, key="draft", into="draft_ref"))
+    result = await face.invoke(whole, {"draft": ["a", "b"]}, on_thread("whole"))
+    assert storage.load_artifact(result["draft_ref"]) == ["a", "b"]
+
+    node = save_artifact_node(storage, key="draft", name="part", each=True)
+    each = in_a_row(AsDict, face.saver, keep=node)
+    first = (await face.invoke(each, {"draft": ["a", {"b": 1}]}, on_thread("each")))["draft"]
+    again = (await face.invoke(each, {"draft": ["a", {"b": 2}]}, on_thread("each")))["draft"]
+
+    assert [storage.load_artifact(ref) for ref in first] == ["a", {"b": 1}]
+    assert [(ref["name"], ref["version"]) for ref in again] == [("part_1", 1), ("part_2", 2)]
+    assert again[0] == first[0]
+    with pytest.raises(
+        InvalidArgument, match=r"state\['draft'\]: each=True saves the items of a list, got 7"
+    ):
+        await face.invoke(each, {"draft": 7}, on_thread("none"))
+
+
+async def test_a_list_of_pointers_loads_as_a_list(face: Way, storage: StorageClient) -> None:
+    """Refs and ids that parallel branches left come back as the list of their contents, in its order."""
+    refs = [storage.save_artifact({"n": n}, name=f"n{n}", trace_id="t") for n in range(3)]
+    pointers = [refs[2], refs[0]["artifact_id"], refs[1]]
+    fetch = load_artifact_node(storage, key="draft", into="text", as_=dict[str, int])
+    graph = with_storage(in_a_row(AsDict, face.saver, fetch=fetch), storage)
+    result = await face.invoke(graph, {"draft": pointers}, on_thread("t"))
+
+    assert result["text"] == [{"n": 2}, {"n": 0}, {"n": 1}]
+    assert sorted(storage.list_steps("t")[0].loaded) == sorted(ref["artifact_id"] for ref in refs)
+    assert (await face.invoke(graph, {"draft": []}, on_thread("none")))["text"] == []
+
+
+async def test_map_reduce(face: Way, storage: StorageClient) -> None:
+    """Branches of a Send each leave a ref in one key; one node loads them all."""
+
+    class Mapped(TypedDict, total=False):
+        topics: list[str]
+        refs: Annotated[list[Any], operator.add]
+        texts: list[str]
+
+    def write(state: Any) -> dict[str, Any]:
+        return {"refs": [storage.save_artifact(f"about {state['topic']}", name=state["topic"])]}
+
+    builder: Any = StateGraph(Mapped).add_node("write", write)
+    builder.add_node("fetch", load_artifact_node(storage, key="refs", into="texts")).add_edge(
+        "write", "fetch"
+    )
+    builder.add_conditional_edges(START, lambda state: [Send("write", {"topic": t}) for t in state["topics"]])
+    graph = with_storage(builder.compile(checkpointer=face.saver), storage)
+    result = await face.invoke(graph, {"topics": ["otters", "seals"]}, on_thread("t"))
+
+    assert result["texts"] == ["about otters", "about seals"]
 
 
 async def test_nodes_of_a_recorded_graph(face: Way, storage: StorageClient) -> None:

@@ -8,20 +8,24 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.types import RetryPolicy
 
-from mindgraph_storage import DataLoss, StorageClient
+from mindgraph_storage import DataLoss, StorageClient, Unavailable
+from mindgraph_storage.client.transport import Transport
 from mindgraph_storage.langgraph import artifact_tools, with_storage
 
-from .calls import ask, call, tool_graph
+from .calls import answers_in, ask, call, tool_graph
 from .graphs import State, chain
-from .ways import Way, on_thread
+from .ways import Graph, Way, on_thread
 
 ARGUMENTS = {
     "save_artifact": {"name", "content", "artifact_type", "content_type"},
-    "load_artifact": {"artifact_id", "offset", "limit"},
+    "load_artifact": {"artifact_id", "offset", "limit", "lines", "tail", "pattern"},
     "list_artifacts": {"name", "artifact_type", "latest", "limit", "after"},
 }
 REQUIRED: dict[str, set[str]] = {
@@ -74,7 +78,7 @@ async def test_a_long_text_is_only_previewed(
 
     assert len(str(answer.content)) < 500
     assert text[:100] in str(answer.content)
-    assert "21000 characters" in str(answer.content)
+    assert "21000 bytes" in str(answer.content)
     assert storage.load_artifact(storage.list_artifacts(trace_id="t")[0]) == text
 
 
@@ -173,6 +177,59 @@ async def test_a_broken_storage_is_no_models_business(
 
     with pytest.raises(DataLoss):
         await face.invoke(graph, {"messages": []}, on_thread("t"))
+
+
+class _Unreachable:
+    """A transport whose next commands reach no service."""
+
+    def __init__(self, transport: Transport, failures: int) -> None:
+        self._transport, self.failures = transport, failures
+
+    def send(self, command: bytes, /) -> bytes:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("no service answers")
+        return self._transport.send(command)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+def unreachable(storage: StorageClient, failures: int) -> StorageClient:
+    """The same storage, behind a service that is away for this many commands."""
+    transport = _Unreachable(storage._transport, failures)
+    return StorageClient(transport, storage._uploads, place=storage._place)
+
+
+def retrying(face: Way, node: ToolNode) -> Graph:
+    """The tools as a node that LangGraph's default policy retries."""
+    builder: Any = StateGraph(MessagesState).add_edge(START, "tools")
+    builder.add_node("tools", node, retry_policy=RetryPolicy(initial_interval=0.001, jitter=False))
+    compiled: Graph = builder.compile(checkpointer=face.saver)
+    return compiled
+
+
+SAVING = AIMessage("", tool_calls=[call("save_artifact", "saving", name="draft", content="x")])
+
+
+async def test_a_service_that_comes_back(face: Way, storage: StorageClient) -> None:
+    """A service that is away is raised, so that LangGraph's default retry policy runs the tools again."""
+    graph = retrying(face, ToolNode(artifact_tools(unreachable(storage, failures=1))))
+    result = await face.invoke(graph, {"messages": [SAVING]}, on_thread("t"))
+
+    assert [answer.status for answer in answers_in(result)] == ["success"]
+    assert [m.version for m in storage.list_artifacts(trace_id="t")] == [1]
+
+
+async def test_a_service_that_stays_away(face: Way, storage: StorageClient) -> None:
+    """It ends the run, or is told to the model where the ToolNode is asked to handle errors."""
+    away = artifact_tools(unreachable(storage, failures=99))
+    with pytest.raises(Unavailable, match="no service answers"):
+        await face.invoke(retrying(face, ToolNode(away)), {"messages": [SAVING]}, on_thread("t"))
+
+    graph = retrying(face, ToolNode(away, handle_tool_errors=True))
+    (answer,) = answers_in(await face.invoke(graph, {"messages": [SAVING]}, on_thread("u")))
+    assert (answer.status, "no service answers" in str(answer.content)) == ("error", True)
 
 
 async def test_a_tool_invoked_in_a_node(

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolCall
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, create_react_agent
 from langgraph.types import Command, interrupt
 from langgraph.warnings import LangGraphDeprecatedSinceV10
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from mindgraph_storage import StorageClient
 from mindgraph_storage.langgraph import artifact_tools, with_storage
 
-from .calls import answers_in, ask, call, message_graph, tool_graph
+from .calls import FakeModel, answers_in, ask, call, message_graph, tool_graph
 from .rows import told
 from .ways import Graph, Way, on_thread
 
@@ -118,16 +117,6 @@ async def test_calls_that_run_again(face: Way, storage: StorageClient, recorded:
     assert set(seen[0]) == {made["id"] for made in calls}
     assert sorted(seen[0].values()) == sorted(m.id for m in storage.list_artifacts(trace_id="t"))
     assert len(set(seen[0].values())) == PARALLEL
-
-
-class FakeModel(GenericFakeChatModel):
-    """A model that answers from a script and remembers the tools it was given."""
-
-    bound: list[Any] = Field(default_factory=list)
-
-    def bind_tools(self, tools: Sequence[Any], **options: Any) -> Any:
-        self.bound.extend(tools)
-        return self
 
 
 def agent(storage: StorageClient, face: Way, *script: BaseMessage) -> tuple[FakeModel, Graph]:
