@@ -22,7 +22,7 @@ __all__ = ["Part", "read_part"]
 _MOST_MATCHES = 50
 _MOST_PATTERN_CHARACTERS = 500
 _MOST_LINE_CHARACTERS = 300
-_SEARCH_SECONDS = 2.0
+_SEARCH_SECONDS = 5.0
 _PIECE_CHARACTERS = 1 << 16  # a longer line is read in pieces
 
 

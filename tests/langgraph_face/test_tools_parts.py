@@ -140,15 +140,15 @@ async def test_a_match_in_an_endless_line(face: Way, storage: StorageClient, too
     assert "xneedley" in part
 
 
-async def test_a_pattern_cannot_hang(face: Way, storage: StorageClient, tools: list[BaseTool]) -> None:
+def test_a_pattern_cannot_hang(storage: StorageClient, tools: list[BaseTool]) -> None:
     """A pattern that would backtrack for ages is stopped in seconds and the model is told."""
     ref = storage.save_artifact("a" * 5000 + "b\n", trace_id="t")
     began = time.monotonic()
-    answer = await answered(face, tools, ref, pattern="(a+)+$")
+    answer = tools[1].invoke(call("load_artifact", artifact_id=ref["artifact_id"], pattern="(a+)+$"))
 
     assert time.monotonic() - began < 30
     assert answer.status == "error"
-    assert str(answer.content).startswith("INVALID_ARGUMENT: pattern: line 1 was reached after")
+    assert answer.content.startswith("INVALID_ARGUMENT: pattern: line 1 was reached after")
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

@@ -59,6 +59,12 @@ def test_a_table_shows_columns_and_rows(content_type: str, mark: str) -> None:
     assert shown == ["2 columns: city, degrees", *(f"Kazan{mark}{n}" for n in range(3))]
 
 
+def test_a_table_with_an_endless_row() -> None:
+    """A first row longer than what is looked at, or a quote that nothing ends, is cut like any text."""
+    assert look("x" * 9000, "text/csv") == f"1 column: {'x' * 200}…"
+    assert look('a,b\n1,"open\n2', "text/csv").startswith("2 columns: a, b\n1,open")
+
+
 @pytest.mark.parametrize(
     "frame", [pandas.DataFrame(FRAME), polars.DataFrame(FRAME)], ids=["pandas", "polars"]
 )
