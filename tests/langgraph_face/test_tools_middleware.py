@@ -15,7 +15,7 @@ from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
 from langchain_core.tools import BaseTool, ToolException, tool
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.prebuilt import ToolRuntime
+from langgraph.prebuilt import ToolNode, ToolRuntime
 from langgraph.types import Command, interrupt
 
 from mindgraph_storage import InvalidArgument, StorageClient
@@ -173,6 +173,26 @@ async def test_a_value_is_kept_as_json(face: Way, storage: StorageClient) -> Non
     assert "object of 2 keys: unit, values" in str(answer.content)
 
 
+@pytest.mark.parametrize("text", ["[NaN" + ", 1" * 5000 + "]", "[1e999" + ", 1" * 5000 + "]", "[" * 9000])
+async def test_what_only_looks_like_json_is_kept_as_text(
+    face: Way, storage: StorageClient, text: str
+) -> None:
+    """A text that JSON cannot hold is kept as the text it is."""
+
+    @tool
+    def speak() -> str:
+        """Says it."""
+        return text
+
+    model = FakeModel(messages=iter([AIMessage("", tool_calls=[call("speak")]), AIMessage("done")]))
+    middleware = [StorageMiddleware(storage)]
+    graph: Any = create_agent(model, [speak], middleware=middleware, checkpointer=face.saver)
+    (answer,) = await answers(face, graph)
+
+    assert answer.artifact["content_type"] == "text/plain"
+    assert storage.load_artifact(answer.artifact) == text
+
+
 async def test_pictures_stay_beside_the_preview(face: Way, storage: StorageClient) -> None:
     """Of a message of several parts the text is moved and a picture stays where the model sees it."""
     _, graph = agent(storage, face.saver, [call("picture")])
@@ -244,6 +264,34 @@ async def test_a_call_that_runs_again(face: Way, storage: StorageClient) -> None
 
     assert seen[0] == seen[1]
     assert len(storage.list_artifacts(trace_id="t")) == 3
+
+
+async def test_a_plain_tool_node(face: Way, storage: StorageClient) -> None:
+    """A ToolNode takes the hooks as they are; calls run again in another order are the same artifacts."""
+    middleware = StorageMiddleware(storage)
+    node = ToolNode(
+        TOOLS, wrap_tool_call=middleware.wrap_tool_call, awrap_tool_call=middleware.awrap_tool_call
+    )
+    calls, seen = [call("search", query=f"{n}") for n in range(6)], list[dict[str | None, str]]()
+
+    async def use(state: MessagesState) -> dict[str, Any]:
+        for made in calls[:: -1 if seen else 1]:
+            asking = {"messages": [AIMessage("", tool_calls=[made])]}
+            given = await node.ainvoke(asking) if face.is_async else node.invoke(asking)
+            found.extend(given["messages"])
+        seen.append({answer.tool_call_id: answer.artifact["artifact_id"] for answer in found})
+        found.clear()
+        interrupt("good?")
+        return {"messages": [AIMessage("done")]}
+
+    found = list[ToolMessage]()
+    builder: Any = StateGraph(MessagesState).add_node("use", use).add_edge(START, "use")
+    graph = with_storage(builder.compile(checkpointer=face.saver), storage)
+    await graph.ainvoke({"messages": []}, on_thread("t"))
+    await graph.ainvoke(Command(resume="yes"), on_thread("t"))
+
+    assert seen[0] == seen[1]
+    assert len(set(seen[0].values())) == len(storage.list_artifacts(trace_id="t")) == 6
 
 
 async def test_two_agents_in_one_graph(face: Way, storage: StorageClient) -> None:
