@@ -113,14 +113,17 @@ async def test_a_pattern_in_a_range(face: Way, tools: list[BaseTool], text: Arti
     assert ("no lines match" in head, part) == (True, "")
 
 
-async def test_many_matches_do_not_flood(face: Way, tools: list[BaseTool], text: ArtifactRef) -> None:
+@pytest.mark.parametrize("limit", [500, 4000])
+async def test_many_matches_do_not_flood(
+    face: Way, tools: list[BaseTool], text: ArtifactRef, limit: int
+) -> None:
     """Matches come in pages; following what each says of the next finds every one, once."""
     numbers, lines = list[int](), "1-"
     while True:
-        head, part = await told(face, tools, text, pattern="hay", lines=lines)
+        head, part = await told(face, tools, text, pattern="hay", lines=lines, limit=limit)
         found = [int(line.partition(":")[0]) for line in part.splitlines()]
         assert 0 < len(found) <= 50
-        assert len(part) <= 4000
+        assert len(part) <= limit
         numbers += found
         more = re.search(r"(\d+) more: go on with lines=(\d+-)\.", head)
         if more is None:
