@@ -108,6 +108,12 @@ class RegisterOutput(Message):
     manifest: ArtifactManifest
 
 
+class GoneOutput(Message):
+    """Those asked for that are not there."""
+
+    gone: list[ArtifactId]
+
+
 class ProcessOutput(Message):
     process: Process
 
@@ -159,11 +165,26 @@ class Where(Message):
     attempt_id: str | None = None
 
 
+CHECKPOINT_VALUE = "checkpoint_value"
+"""The artifact type of values out of a graph's state. Listings show them to those who ask for this type."""
+
+
+class HeldBy(Message):
+    """Whose checkpoints point to a value: a thread, as one saver keeps it.
+
+    ``holder`` tells savers apart, because each may have a thread of this id.
+    """
+
+    thread_id: str
+    holder: str
+
+
 class RegisterArtifact(Request[RegisterOutput]):
     """Commits the manifest of a finished upload; the service gives version, owner, time and place.
 
     With ``unless_unchanged`` content that is the latest version's already makes no new version: the answer is
-    that version, as one that already exists.
+    that version, as one that already exists. With ``held_by`` it is a value out of checkpoints: it is kept as
+    long as somebody holds it.
     """
 
     action = "register_artifact"
@@ -183,6 +204,7 @@ class RegisterArtifact(Request[RegisterOutput]):
     context: ArtifactContext = ArtifactContext()
     where: Where = Where()
     unless_unchanged: bool = False
+    held_by: HeldBy | None = None
 
 
 class GetArtifact(Request[ManifestOutput]):
@@ -346,6 +368,35 @@ class LinkCheckpoint(Request[Done]):
     trace_id: TraceId
     run_id: str | None = None
     began_from: dict[str, str] = {}
+
+
+class HeldValue(Message):
+    """A pointer to a value, as it stands in a checkpoint."""
+
+    artifact_id: ArtifactId
+    holder: str
+
+
+class HoldValues(Request[GoneOutput]):
+    """Says that checkpoints of this thread point to these values of this process; answers which are gone."""
+
+    action = "hold_values"
+    output = GoneOutput
+
+    trace_id: TraceId
+    thread_id: str
+    values: list[HeldValue]
+
+
+class ReleaseValues(Request[Done]):
+    """Says that no checkpoint of this thread holds these pointers any more."""
+
+    action = "release_values"
+    output = Done
+
+    trace_id: TraceId
+    thread_id: str
+    values: list[HeldValue]
 
 
 class GetProcess(Request[ProcessOutput]):

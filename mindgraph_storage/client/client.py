@@ -8,6 +8,7 @@ trace, step, thread and agent it speaks for.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
@@ -39,12 +40,14 @@ from mindgraph_storage.manifest import (
 from mindgraph_storage.messages import decode_answer, encode_request
 from mindgraph_storage.process import Place, Process, ProcessStatus, Run, Step
 from mindgraph_storage.requests import (
+    CHECKPOINT_VALUE,
     Collect,
     DeleteArtifact,
     GetArtifact,
     GetArtifactUri,
     GetLineage,
     GetProcess,
+    HeldBy,
     ListArtifacts,
     ListProcesses,
     ListRuns,
@@ -108,6 +111,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         self._transport, self._uploads, self._place = transport, uploads, place
         self._agent_id = None if agent_id is None else agent_of(agent_id)
         self._fixed = False
+        self._within: str | None = None
         self._closed = False
         self._owner = self
 
@@ -116,6 +120,15 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         view = StorageClient(self._transport, self._uploads, agent_id=agent_id, place=self._place)
         view._fixed = True
         view._owner = self._owner
+        return view
+
+    def within(self, trace_id: str) -> StorageClient:
+        """A view on the same storage that asks from within that process, wherever in a graph the caller is.
+
+        It asks as who opened the storage. Closing it does nothing.
+        """
+        view = copy.copy(self)
+        view._place, view._within = _nowhere, trace_id
         return view
 
     # ---------------------------------------------------------------- artifacts
@@ -193,6 +206,26 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
             raise
         return output.manifest.ref()
 
+    def keep_value(self, data: bytes, artifact_id: str, *, trace_id: str, held_by: HeldBy) -> None:
+        """Stores a value out of checkpoints, for ``langgraph.offload``; kept as long as somebody holds it.
+
+        Repeating it holds it again.
+        """
+        described = validated(
+            RegisterArtifact,
+            {
+                **_NOT_UPLOADED,
+                "artifact_id": artifact_id,
+                "trace_id": trace_id,
+                "name": f"{CHECKPOINT_VALUE}-{artifact_id.removeprefix('art_')}",
+                "artifact_type": CHECKPOINT_VALUE,
+                "content_type": "application/octet-stream",
+                "where": {"thread_id": held_by.thread_id},
+                "held_by": held_by,
+            },
+        )
+        self._register(described, self._uploads.stage([data]), artifact_id, None)
+
     def load_artifact(self, artifact: Artifact, *, as_: Any = None) -> Any:
         """The artifact's content, verified against its checksum.
 
@@ -253,7 +286,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         ``checkpoint_id`` gives what is visible there: saved by the steps that led to it. ``input_artifact``
         gives what was made directly from it. ``latest`` leaves the newest of what fits under each name.
         ``created_after`` is inclusive, ``created_before`` exclusive. The next page is ``after`` the last
-        artifact of this one.
+        artifact of this one. Values out of checkpoints are listed for their ``artifact_type``,
+        ``checkpoint_value``, alone.
         """
         asked = {k: v for k, v in locals().items() if k != "self" and v is not None}
         for pointer in ("input_artifact", "after"):
@@ -291,8 +325,9 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     def collect(self, *, dry_run: bool = False) -> Report:
         """Operator only: frees what nobody needs; ``dry_run`` reports what it would do.
 
-        Artifacts whose ``retention`` is over are deleted, bytes of deleted artifacts removed; uploads older
-        than an hour and files no manifest points to for 24 h move to ``orphans/``, and go after 7 days there.
+        Artifacts whose ``retention`` is over are deleted, bytes of deleted artifacts and values that no
+        checkpoint points to any more removed; uploads older than an hour and files no manifest points to for
+        24 h move to ``orphans/``, and go after 7 days there.
         """
         return self.request(Collect(dry_run=dry_run)).report
 
@@ -354,7 +389,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
             raise FailedPrecondition("the storage is closed")
         place = self._place()
         asker = self._asker(place) if agent_id is None else agent_of(agent_id)
-        within = from_within or (place.trace_id if place else None)
+        within = from_within or (place.trace_id if place else self._within)
         command = encode_request(request, asker, within, place.task_id if place else None)
         return decode_answer(self._transport.send(command), request)
 

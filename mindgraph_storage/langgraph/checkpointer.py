@@ -1,14 +1,9 @@
-"""A LangGraph checkpointer that tells the storage of each checkpoint, after it was persisted.
-
-The proxy is made for the class of the saver it stands before, so that only what that saver can do is there:
-LangGraph asks a saver's class what it overrides.
-"""
+"""A LangGraph checkpointer that tells the storage of each checkpoint, after it was persisted."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -21,6 +16,7 @@ from langgraph.checkpoint.base import (
 )
 
 from mindgraph_storage.client import StorageClient
+from mindgraph_storage.langgraph.passing import PassingSaver, class_before
 from mindgraph_storage.langgraph.place import recorders_of, thread_of, trace_of
 from mindgraph_storage.langgraph.recorder import RunRecorder
 from mindgraph_storage.requests import LinkCheckpoint
@@ -28,26 +24,14 @@ from mindgraph_storage.requests import LinkCheckpoint
 __all__ = ["recording"]
 
 
-class _Recording(BaseCheckpointSaver[Any]):
+class _Recording(PassingSaver):
     """Does what ``inner`` does; everything not written here is passed on."""
 
     def __init__(self, inner: BaseCheckpointSaver[Any], storage: StorageClient) -> None:
         self.inner, self.storage = inner, storage
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["inner"], name)
-
-    @property
-    def serde(self) -> Any:  # type: ignore[override]  # an attribute there
-        return self.inner.serde
-
-    @property
-    def config_specs(self) -> Any:
-        return self.inner.config_specs
-
-    def with_allowlist(self, *args: Any, **kwargs: Any) -> Any:
-        inner = self.inner.with_allowlist(*args, **kwargs)
-        return self if inner is self.inner else recording(inner, self.storage)
+    def _before(self, inner: BaseCheckpointSaver[Any]) -> Any:
+        return recording(inner, self.storage)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         found = self.inner.get_tuple(config)
@@ -136,24 +120,5 @@ def recording(inner: BaseCheckpointSaver[Any], storage: StorageClient) -> BaseCh
     """The saver, recording; its methods are those that the inner saver's class overrides."""
     if isinstance(inner, _Recording):
         return inner
-    passed_on = {
-        name: _passing_on(name, getattr(type(inner), name))
-        for name in dir(BaseCheckpointSaver)
-        if not name.startswith("_") and name not in vars(_Recording) and _overrides(type(inner), name)
-    }
-    kind = type(f"Recording{type(inner).__name__}", (_Recording,), passed_on)
-    saver: BaseCheckpointSaver[Any] = kind(inner, storage)
+    saver: BaseCheckpointSaver[Any] = class_before(inner, _Recording, "Recording")(inner, storage)
     return saver
-
-
-def _overrides(kind: type, name: str) -> bool:
-    method = getattr(kind, name, None)
-    return callable(method) and method is not getattr(BaseCheckpointSaver, name)
-
-
-def _passing_on(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def passing_on(self: _Recording, *args: Any, **kwargs: Any) -> Any:
-        return getattr(self.inner, name)(*args, **kwargs)
-
-    return passing_on

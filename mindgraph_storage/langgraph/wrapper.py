@@ -21,6 +21,8 @@ from langgraph.pregel._loop import PregelLoop
 from mindgraph_storage.client import StorageClient
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.langgraph.checkpointer import recording
+from mindgraph_storage.langgraph.offload import offloading, size_in_bytes
+from mindgraph_storage.langgraph.passing import PassingSaver
 from mindgraph_storage.langgraph.place import recorders_of, thread_of
 from mindgraph_storage.langgraph.recorder import RunRecorder
 from mindgraph_storage.requests import StartRun, validated
@@ -31,14 +33,19 @@ _TASK_ID, _LENT_SAVER, _DURABILITY = "__pregel_task_id", "__pregel_checkpointer"
 GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
 
 
-def with_storage(graph: GraphT, storage: StorageClient) -> GraphT:
+def with_storage(graph: GraphT, storage: StorageClient, *, offload_over: int | str | None = None) -> GraphT:
     """The same graph, recording its runs, step attempts and checkpoints in the storage.
 
     A drop-in: every method and stream mode, sync and async; it can be a node of another graph. Its process is
     ``configurable["trace_id"]``, else the thread's id, else a new one; its steps ask as
     ``configurable["agent_id"]``, else ``agent.<node>``. ``durability`` is ``"sync"`` unless the caller says
-    otherwise, so that a run killed in a step resumes at that very step. Raises InvalidArgument for something
-    that is no compiled graph; errors of the storage end the run.
+    otherwise, so that a run killed in a step resumes at that very step.
+
+    With ``offload_over`` (bytes, or a size such as ``"64KB"``) bigger values in the state are kept in the
+    storage, once, and checkpoints keep pointers; the graph and whoever reads its state see the values.
+
+    Raises InvalidArgument for something that is no compiled graph and for a size that is none; errors of the
+    storage end the run.
     """
     if not isinstance(graph, Pregel):
         raise InvalidArgument(
@@ -46,9 +53,14 @@ def with_storage(graph: GraphT, storage: StorageClient) -> GraphT:
         )
     if isinstance(graph, _RecordedGraph):
         raise InvalidArgument("graph: records into a storage already")
+    if offload_over is not None and isinstance(graph.checkpointer, PassingSaver):
+        raise InvalidArgument(
+            "offload_over: the graph's checkpointer was opened with a storage: say it there"
+        )
+    over = size_in_bytes(offload_over)
     kind = type(f"Recorded{type(graph).__name__}", (_RecordedGraph, type(graph)), {})
     recorded: Any = object.__new__(kind)
-    recorded.__dict__.update(graph.__dict__, mindgraph_storage=storage)
+    recorded.__dict__.update(graph.__dict__, mindgraph_storage=storage, mindgraph_offload_over=over)
     return cast(GraphT, recorded.copy())
 
 
@@ -74,6 +86,7 @@ class _RecordedGraph:
     """Mixed in before the graph's own class; ``invoke`` and the event streams go through these two."""
 
     mindgraph_storage: StorageClient
+    mindgraph_offload_over: int | None
     checkpointer: Any
     config: RunnableConfig | None
 
@@ -83,8 +96,12 @@ class _RecordedGraph:
         copied.__dict__.update(self.__dict__)
         copied.__dict__.update(update or {})
         if isinstance(copied.checkpointer, BaseCheckpointSaver):
-            copied.checkpointer = recording(copied.checkpointer, self.mindgraph_storage)
+            copied.checkpointer = self._recorded(copied.checkpointer)
         return copied
+
+    def _recorded(self, saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
+        storage = self.mindgraph_storage
+        return recording(offloading(saver, storage, self.mindgraph_offload_over), storage)
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:
         config, recorder = self._enter(config, options)
@@ -159,7 +176,7 @@ class _RecordedGraph:
         given["run_id"] = recorder.root
         lent = configurable.get(_LENT_SAVER)
         if _TASK_ID in configurable and isinstance(lent, BaseCheckpointSaver):
-            seen = {_LENT_SAVER: recording(lent, self.mindgraph_storage)}
+            seen = {_LENT_SAVER: self._recorded(lent)}
             given["configurable"] = {**given.get("configurable", {}), **seen}
         return given
 

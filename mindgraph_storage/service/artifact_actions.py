@@ -13,11 +13,13 @@ from mindgraph_storage.content import extension_of
 from mindgraph_storage.errors import (
     AlreadyExists,
     FailedPrecondition,
+    InvalidArgument,
     NotFound,
     PermissionDenied,
 )
 from mindgraph_storage.manifest import ArtifactManifest, Lineage
 from mindgraph_storage.requests import (
+    CHECKPOINT_VALUE,
     DeleteArtifact,
     Done,
     GetArtifact,
@@ -34,7 +36,7 @@ from mindgraph_storage.requests import (
 )
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.writer import Key, Transaction, Writer
-from mindgraph_storage.tiers import artifacts, process_state, tables
+from mindgraph_storage.tiers import artifacts, process_state, tables, values
 from mindgraph_storage.tiers.artifacts import Found, Standing
 from mindgraph_storage.tiers.files import ArtifactFiles, artifact_path
 
@@ -59,6 +61,7 @@ class ArtifactActions:
 
     def register(self, request: RegisterArtifact, asker: Asker) -> RegisterOutput:
         """Commits an upload as the next version of its name; idempotent by id and checksum."""
+        _must_be_held(request)
         try:
             self._files.check(request.upload_id, request.size_bytes, request.checksum)
         except FailedPrecondition:
@@ -80,6 +83,8 @@ class ArtifactActions:
         if (known := existing(transaction, request, asker, standing)) is None:
             known = self._insert(transaction, request, asker, standing)
         self._link_use(transaction, request, known)  # also by an attempt that runs again what another began
+        if request.held_by is not None:
+            transaction.insert(values.HOLD, values.held_row(known.artifact_id, request.held_by))
         return known
 
     def _standing(self, transaction: Transaction, request: RegisterArtifact, asker: Asker) -> Standing:
@@ -220,6 +225,14 @@ def _existing(manifest: ArtifactManifest) -> RegisterOutput:
     return RegisterOutput(
         artifact_id=manifest.id, registered=False, already_exists=True, uri=manifest.uri, manifest=manifest
     )
+
+
+def _must_be_held(request: RegisterArtifact) -> None:
+    """An artifact of this type is collected when nobody holds it, and no other one is."""
+    if (request.artifact_type == CHECKPOINT_VALUE) != (request.held_by is not None):
+        raise InvalidArgument(
+            f"artifact_type: {CHECKPOINT_VALUE!r} is reserved for values out of checkpoints; choose another"
+        )
 
 
 def _must_take_part(trace_id: str, standing: Standing) -> None:

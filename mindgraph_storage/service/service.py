@@ -2,7 +2,8 @@
 
 It reads the command, hands its request to the handler of its action, and turns what comes of that - an
 output or any exception - into an answer. Handlers: ``artifact_actions`` (tier 3), ``process_actions``
-(tier 2), ``upkeep`` (recovery, verification, collection). Recovery runs when a service starts.
+(tier 2), ``value_actions`` (values out of checkpoints), ``upkeep`` (recovery, verification, collection).
+Recovery runs when a service starts.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.artifact_actions import ArtifactActions
 from mindgraph_storage.service.process_actions import ProcessActions
 from mindgraph_storage.service.upkeep import Upkeep
+from mindgraph_storage.service.value_actions import ValueActions
 from mindgraph_storage.service.writer import Writer
 from mindgraph_storage.tiers.files import ArtifactFiles
 
@@ -52,6 +54,7 @@ class StorageService:
         self._handlers: dict[type[Request[Any]], Handler] = {
             **ArtifactActions(engine, files, self._writer).handlers(),
             **ProcessActions(engine, self._writer).handlers(),
+            **ValueActions(engine, self._writer).handlers(),
             Recover: lambda request, asker: self._look_after(request, asker, upkeep.recover),
             Verify: lambda request, asker: self._look_after(request, asker, upkeep.verify),
             Collect: lambda request, asker: self._look_after(request, asker, upkeep.collect),

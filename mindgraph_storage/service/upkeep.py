@@ -2,7 +2,7 @@
 
     recover   at every start, quick: what a crash can have left, among the newest artifacts and the uploads
     verify    on demand: every file against its manifest, byte for byte, and every manifest against its file
-    collect   on demand: retention, bytes of deleted artifacts, orphans
+    collect   on demand: retention, values no checkpoint points to, bytes of deleted artifacts, orphans
 
 Each gives a report that names every file and reason, and can be run dry. All are safe while others read and
 write, and when two processes run them at once: what decides and what moves is done under the write lock.
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from mindgraph_storage.errors import FailedPrecondition, StorageError
 from mindgraph_storage.requests import Finding, Report
 from mindgraph_storage.service.writer import Transaction, Writer
-from mindgraph_storage.tiers import artifacts, tables
+from mindgraph_storage.tiers import artifacts, tables, values
 from mindgraph_storage.tiers.artifacts import Stored
 from mindgraph_storage.tiers.files import ArtifactFiles
 
@@ -77,13 +77,16 @@ class Upkeep:
         return _report(findings, checked, dry_run)
 
     def collect(self, dry_run: bool = False) -> Report:
-        """Applies retention, removes deleted artifacts' bytes, puts orphans aside and removes old ones."""
+        """Applies retention, removes values nobody holds and deleted artifacts' bytes, puts orphans aside and
+        removes old ones.
+        """
         now, today = time.time(), datetime.now(UTC)
         with tables.read(self._engine) as connection:
             expired = [s for s in artifacts.with_retention(connection) if s.created_at + _period(s) < today]
         findings = [
             *self._bury_all(expired, today, dry_run),
             *self._buried(expired, dry_run),
+            *self._unheld(dry_run),
             *self._old_uploads(dry_run),
             *self._orphans(now - _ORPHAN_SECONDS, "moved to orphans/: no manifest points to it", not dry_run),
             *self._old_orphans(now - _KEPT_SECONDS, dry_run),
@@ -160,6 +163,19 @@ class Upkeep:
                 reason = "bytes of a deleted artifact removed"
                 yield Finding(path=stored.path, artifact_id=stored.id, reason=reason)
 
+    # ---------------------------------------------------------------- values out of checkpoints
+
+    def _unheld(self, dry_run: bool) -> Iterator[Finding]:
+        """Row and bytes: the same value saved again is registered as if it had never been there."""
+        with tables.read(self._engine) as connection:
+            found = list(values.unheld(connection))
+        for stored in found:
+            if dry_run or self._writer.write(partial(_forget, stored=stored)):
+                if not dry_run:
+                    self._writer.write(partial(_remove_unless_known, path=stored.path))
+                reason = "removed: a value that no checkpoint points to any more"
+                yield Finding(path=stored.path, artifact_id=stored.id, reason=reason)
+
     # ---------------------------------------------------------------- files without a manifest
 
     def _old_uploads(self, dry_run: bool) -> Iterator[Finding]:
@@ -199,6 +215,16 @@ class Upkeep:
 
 def _restore(transaction: Transaction, path: str, data: bytes) -> None:
     transaction.files.restore(path, data)
+
+
+def _forget(transaction: Transaction, stored: Stored) -> bool:
+    return values.forget(transaction.connection, stored)
+
+
+def _remove_unless_known(transaction: Transaction, path: str) -> None:
+    """Under the write lock: the same value may have been saved again since its row went."""
+    if not artifacts.is_known(transaction.connection, path):
+        transaction.files.remove(path)
 
 
 def _bury(transaction: Transaction, stored: Stored, at: datetime) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from mindgraph_storage.manifest import ArtifactContext, ArtifactManifest
-from mindgraph_storage.requests import ListArtifacts, RegisterArtifact, Where
+from mindgraph_storage.requests import CHECKPOINT_VALUE, ListArtifacts, RegisterArtifact, Where
 from mindgraph_storage.tiers.prepared import Prepared
 from mindgraph_storage.tiers.tables import (
     Condition,
@@ -198,15 +198,17 @@ def with_retention(connection: sa.Connection) -> Iterable[Stored]:
 
 def deleted(connection: sa.Connection) -> Iterable[Stored]:
     """The tombstones."""
-    return (Stored(*row) for row in connection.execute(_rows().where(artifacts.c.deleted_at.is_not(None))))
+    return (
+        Stored(*row) for row in connection.execute(stored_rows().where(artifacts.c.deleted_at.is_not(None)))
+    )
 
 
-def _rows() -> sa.Select[Any]:
+def stored_rows() -> sa.Select[Any]:
     return sa.select(*(artifacts.c[one.name] for one in fields(Stored)))
 
 
 def _stored() -> sa.Select[Any]:
-    return _rows().where(_NOT_DELETED, artifacts.c.status == "completed")
+    return stored_rows().where(_NOT_DELETED, artifacts.c.status == "completed")
 
 
 def is_known(connection: sa.Connection, path: str) -> bool:
@@ -245,6 +247,8 @@ def _conditions(request: ListArtifacts) -> Iterable[sa.ColumnElement[bool]]:
     for column in _EQUAL:
         if (value := getattr(request, column)) is not None:
             yield artifacts.c[column] == value
+    if request.artifact_type is None:
+        yield artifacts.c.artifact_type != CHECKPOINT_VALUE
     if request.created_after is not None:
         yield artifacts.c.created_at >= request.created_after
     if request.created_before is not None:

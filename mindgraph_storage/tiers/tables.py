@@ -41,6 +41,7 @@ __all__ = [
     "steps",
     "transaction",
     "unsynced",
+    "value_holders",
     "write",
 ]
 
@@ -214,6 +215,16 @@ artifact_uses = Table(
     Column("position", Integer, nullable=False),
     Index(None, "artifact_id"),
 )
+
+
+value_holders = Table(
+    "value_holders",
+    metadata,
+    _needed("artifact_id", ForeignKey("artifacts.id"), primary_key=True),
+    _needed("thread_id", primary_key=True),
+    _needed("holder", primary_key=True),
+)
+"""Whose checkpoints point to a value; one that nobody holds is collected, row and all."""
 
 
 @dataclass(frozen=True)

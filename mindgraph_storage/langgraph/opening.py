@@ -1,0 +1,62 @@
+"""Opens LangGraph's checkpointers, with big values in the storage where that is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from mindgraph_storage.client import StorageClient
+from mindgraph_storage.errors import InvalidArgument
+from mindgraph_storage.langgraph.offload import OffloadingSaver, offloading, size_in_bytes
+from mindgraph_storage.tiers import agent_state
+
+__all__ = ["open_async_checkpointer", "open_checkpointer"]
+
+
+def open_checkpointer(
+    url: str | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    storage: StorageClient | None = None,
+    offload_over: int | str | None = None,
+) -> agent_state.OpenSqliteSaver | OffloadingSaver:
+    """LangGraph's ``SqliteSaver`` on ``<data_dir>/checkpoints.db`` or on ``sqlite:///path``.
+
+    With ``storage`` values in the state of more than ``offload_over`` (bytes, or a size such as ``"64KB"``)
+    are kept there, once, and checkpoints keep pointers; the graph sees the values. Without ``offload_over``
+    nothing is moved, and what was moved before is read.
+
+    Raises InvalidArgument for another kind of URL or a size that is none, Unavailable where the file cannot
+    be opened.
+    """
+    _check(storage, offload_over)
+    saver = agent_state.open_checkpointer(url, data_dir=data_dir)
+    return saver if storage is None else _before(saver, storage, offload_over)
+
+
+def open_async_checkpointer(
+    url: str | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    storage: StorageClient | None = None,
+    offload_over: int | str | None = None,
+) -> agent_state.OpenAsyncSqliteSaver | OffloadingSaver:
+    """The same for async graphs: LangGraph's ``AsyncSqliteSaver``. To be called where a loop runs."""
+    _check(storage, offload_over)
+    saver = agent_state.open_async_checkpointer(url, data_dir=data_dir)
+    return saver if storage is None else _before(saver, storage, offload_over)
+
+
+def _check(storage: StorageClient | None, offload_over: int | str | None) -> None:
+    """Before anything is opened."""
+    size_in_bytes(offload_over)
+    if storage is None and offload_over is not None:
+        raise InvalidArgument("offload_over: needs a storage to keep values in: pass storage=open_storage()")
+
+
+def _before(
+    saver: BaseCheckpointSaver[Any], storage: StorageClient, offload_over: int | str | None
+) -> OffloadingSaver:
+    return cast(OffloadingSaver, offloading(saver, storage, offload_over))
