@@ -16,12 +16,15 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from mindgraph_storage import StorageClient
 from mindgraph_storage.langgraph import with_storage
 from mindgraph_storage.langgraph.checkpointer import recording
+from mindgraph_storage.langgraph.offload import offloading
+from mindgraph_storage.requests import CHECKPOINT_VALUE
 
 from .graphs import Broken, chain, says
 from .rows import links_in, links_of, told
 from .ways import Saver, on_thread
 
 OpenSaver = Callable[[], AbstractAsyncContextManager[Saver]]
+Before = Callable[[Saver, StorageClient], Saver]
 
 
 @asynccontextmanager
@@ -47,22 +50,34 @@ async def report_of(name: str, open_saver: OpenSaver, through: Callable[[Saver],
     return report
 
 
+BEFORE: dict[str, Before] = {
+    "recording": recording,
+    "offloading": lambda saver, storage: offloading(saver, storage, 0),
+    "both": lambda saver, storage: recording(offloading(saver, storage, 0), storage),
+}
+
+
+@pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize("open_saver", [in_memory, on_sqlite])
-async def test_conforms_as_the_saver_does(storage: StorageClient, open_saver: OpenSaver) -> None:
-    """LangGraph's conformance suite finds the same capabilities and the same results behind the proxy."""
+async def test_conforms_as_the_saver_does(storage: StorageClient, open_saver: OpenSaver, before: str) -> None:
+    """LangGraph's conformance suite finds the same capabilities and the same results behind each proxy."""
     raw = await report_of("raw", open_saver, lambda saver: saver)
-    behind = await report_of("behind the proxy", open_saver, lambda saver: recording(saver, storage))
+    behind = await report_of("behind", open_saver, lambda saver: BEFORE[before](saver, storage))
 
     assert behind == raw
+    assert bool(storage.list_artifacts(artifact_type=CHECKPOINT_VALUE)) == (before != "recording")
     assert sum(result["tests_passed"] for result in raw.values()) >= 58
     assert [result["failures"] for result in raw.values() if result["failures"]] == []
 
 
+@pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize("kind", [InMemorySaver, SqliteSaver, AsyncSqliteSaver])
-async def test_can_do_what_the_saver_can(storage: StorageClient, kind: type[Saver], saver: Saver) -> None:
+async def test_can_do_what_the_saver_can(
+    storage: StorageClient, kind: type[Saver], saver: Saver, before: str
+) -> None:
     """Of BaseCheckpointSaver's methods the proxy has those that the saver's class has, and no others."""
     inner = saver if kind is SqliteSaver else kind.__new__(kind)
-    proxy = type(recording(inner, storage))
+    proxy = type(BEFORE[before](inner, storage))
     methods = [name for name in vars(BaseCheckpointSaver) if not name.startswith("_")]
     callables = [name for name in methods if callable(getattr(BaseCheckpointSaver, name))]
     reading = {"get", "aget", "get_tuple", "aget_tuple", "put", "aput", "put_writes", "aput_writes"}
@@ -76,9 +91,10 @@ async def test_can_do_what_the_saver_can(storage: StorageClient, kind: type[Save
     assert overridden(proxy) >= overridden(kind)
 
 
-def test_passes_on_what_it_does_not_know(storage: StorageClient, saver: Saver) -> None:
+@pytest.mark.parametrize("before", BEFORE)
+def test_passes_on_what_it_does_not_know(storage: StorageClient, saver: Saver, before: str) -> None:
     """Attributes of the saver itself, its serializer and its versions are the saver's."""
-    proxy: Any = recording(saver, storage)
+    proxy: Any = BEFORE[before](saver, storage)
     inner: Any = saver
 
     assert (proxy.conn, proxy.serde, proxy.lock) == (inner.conn, inner.serde, inner.lock)
@@ -91,10 +107,11 @@ def test_passes_on_what_it_does_not_know(storage: StorageClient, saver: Saver) -
     assert isinstance(proxy, BaseCheckpointSaver)
 
 
-def test_one_proxy_is_enough(storage: StorageClient, saver: Saver) -> None:
+@pytest.mark.parametrize("before", BEFORE)
+def test_one_proxy_is_enough(storage: StorageClient, saver: Saver, before: str) -> None:
     """A proxy is not put before a proxy: a graph wrapped again tells each checkpoint once."""
-    proxy = recording(saver, storage)
-    assert recording(proxy, storage) is proxy
+    proxy = BEFORE[before](saver, storage)
+    assert BEFORE[before](proxy, storage) is proxy
 
 
 class Refusing(InMemorySaver):
