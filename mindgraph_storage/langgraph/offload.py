@@ -68,7 +68,8 @@ class OffloadingSaver(FreeingSaver):
     ) -> RunnableConfig:
         parts, thread_id = self._parts(config, checkpoint), thread_of(config["configurable"])
         self.values.store(parts, thread_id)
-        persisted = self.inner.put(config, _with(checkpoint, parts), metadata, new_versions)
+        small, written = _with(checkpoint, parts), _written(new_versions, checkpoint, parts)
+        persisted = self.inner.put(config, small, metadata, written)
         self._note(persisted, checkpoint, parts)
         self.values.confirm(parts, self.serde, thread_id)
         return persisted
@@ -82,7 +83,8 @@ class OffloadingSaver(FreeingSaver):
     ) -> RunnableConfig:
         parts, thread_id = self._parts(config, checkpoint), thread_of(config["configurable"])
         await self._astore(parts, thread_id)
-        persisted = await self.inner.aput(config, _with(checkpoint, parts), metadata, new_versions)
+        small, written = _with(checkpoint, parts), _written(new_versions, checkpoint, parts)
+        persisted = await self.inner.aput(config, small, metadata, written)
         self._note(persisted, checkpoint, parts)
         await self._aconfirm(parts, thread_id)
         return persisted
@@ -114,14 +116,15 @@ class OffloadingSaver(FreeingSaver):
     def _parts(self, config: RunnableConfig, checkpoint: Checkpoint) -> Sequence[Part]:
         """The checkpoint's values; one that its parent has in the same version is as it was there."""
         before = self.values.in_checkpoints.get(_key(config)) or {}
-        same, versions = {}, checkpoint["channel_versions"]
-        for channel, (version, pointer) in before.items():
-            if channel in versions and versions[channel] == version:
-                same[channel] = pointer
-        values = checkpoint["channel_values"]
-        changed = ((channel, value) for channel, value in values.items() if channel not in same)
-        unchanged = [Part(channel, values[channel], same[channel]) for channel in same if channel in values]
-        return [*unchanged, *self._parts_of(config, changed)]
+        values, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
+        same = [
+            Part(channel, values[channel], pointer)
+            for channel, (version, pointer) in before.items()
+            if channel in values and versions.get(channel) == version
+        ]
+        seen = {part.channel for part in same}
+        others = ((channel, value) for channel, value in values.items() if channel not in seen)
+        return [*same, *self._parts_of(config, others)]
 
     def _parts_of(self, config: RunnableConfig, values: Iterable[tuple[str, Any]]) -> Sequence[Part]:
         thread_id, serde = thread_of(config["configurable"]), self.serde
@@ -207,6 +210,13 @@ class OffloadingSaver(FreeingSaver):
 
 def _with(checkpoint: Checkpoint, parts: Iterable[Part]) -> Checkpoint:
     return {**checkpoint, "channel_values": dict(_kept(parts))}
+
+
+def _written(new_versions: ChannelVersions, checkpoint: Checkpoint, parts: Iterable[Part]) -> ChannelVersions:
+    """With all that is a pointer: a saver that writes only new versions may have kept the value inline."""
+    versions = checkpoint["channel_versions"]
+    pointing = (part.channel for part in parts if part.pointer is not None)
+    return {**new_versions, **{channel: versions[channel] for channel in pointing if channel in versions}}
 
 
 def _kept(parts: Iterable[Part]) -> Sequence[tuple[str, Any]]:

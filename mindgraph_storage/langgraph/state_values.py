@@ -32,7 +32,7 @@ __all__ = ["Part", "Pointer", "StateValues"]
 _log = logging.getLogger(__name__)
 _MOST_BYTES = 64 << 20
 _MOST_STORED = 4096
-_MOST_CHECKPOINTS = 256
+_MOST_CHECKPOINTS = 2048
 _MOST_BYTES_A_CHARACTER = 4  # UTF-8
 _MARK = "mindgraph:value"  # the name of no field: a class that strict msgpack takes for a dict cannot have it
 

@@ -240,6 +240,39 @@ def test_turned_off_later(storage: StorageClient, saver: Saver) -> None:
     assert Pointer.of(kept(saver)[-1]) is not None
 
 
+class Inline(InMemorySaver):
+    """Keeps text in every checkpoint and other values by their version, as LangGraph's PostgresSaver does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: dict[str, dict[str, str]] = {}
+
+    def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
+        values = checkpoint["channel_values"]
+        self.texts[checkpoint["id"]] = {k: v for k, v in values.items() if isinstance(v, str)}
+        others = {k: v for k, v in values.items() if not isinstance(v, str)}
+        written = {k: v for k, v in new_versions.items() if k in others}
+        return super().put(config, {**checkpoint, "channel_values": others}, metadata, written)
+
+    def get_tuple(self, config: Any) -> Any:
+        if (found := super().get_tuple(config)) is None:
+            return None
+        values = {**found.checkpoint["channel_values"], **self.texts[found.checkpoint["id"]]}
+        return found._replace(checkpoint={**found.checkpoint, "channel_values": values})
+
+
+def test_turned_on_where_text_is_kept_inline(storage: StorageClient) -> None:
+    """A value that is moved without having changed is written as one that has."""
+    saver = Inline()
+    with_storage(counting(saver), storage).invoke({"doc": BIG}, on_thread("t"))
+    with_it = with_storage(counting(saver), storage, offload_over="1KB")
+    assert with_it.invoke({"steps": 0}, on_thread("t"))["doc"] == BIG
+
+    assert with_it.get_state(on_thread("t")).values["doc"] == BIG
+    assert with_storage(counting(saver), storage).get_state(on_thread("t")).values["doc"] == BIG
+    assert BIG not in saver.texts[saver.get_tuple(on_thread("t")).checkpoint["id"]].values()
+
+
 def test_a_value_that_is_gone(storage: StorageClient, saver: Saver) -> None:
     """A state is never shown with something missing: the error says what is gone."""
     graph = with_storage(counting(saver), storage, offload_over="1KB")
