@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from . import large, listing, loads, machine, opening, saves, threads
+from . import checkpoints, large, listing, loads, machine, opening, saves, threads
 from .report import Table
 from .rounds import say
 
@@ -26,6 +26,7 @@ measurements:
   loads     verified 2 KB loads
   listing   the 100 artifacts of one trace, with 1,000 and with --rows stored
   opening   open_storage() with 0, 1,000 and --rows artifacts stored
+  checkpoints  1 MB in a graph's state for 50 steps: size of the checkpoint database, time
 """
 _EXAMPLES = """\
 examples:
@@ -72,6 +73,7 @@ def _measures(options: argparse.Namespace) -> Mapping[str, Callable[[Path], Tabl
         "loads": lambda folder: loads.measure(folder, rounds),
         "listing": lambda folder: listing.measure(folder, rounds, rows),
         "opening": lambda folder: opening.measure(folder, rounds, rows),
+        "checkpoints": lambda folder: checkpoints.measure(folder, rounds),
     }
 
 
@@ -82,7 +84,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = ["saves", "threads", "large", "loads", "listing", "opening"]
+    names = ["saves", "threads", "large", "loads", "listing", "opening", "checkpoints"]
     parser.add_argument("--only", choices=names, action="append", metavar="NAME", help="this one; may repeat")
     parser.add_argument("--repeat", type=_count(1), default=7, metavar="N", help="rounds (default: 7)")
     parser.add_argument(
