@@ -33,16 +33,15 @@ class ValueActions:
         """Writes only where something is not held: asked after every checkpoint, it is a read as a rule."""
         asker.must_act_in(request.trace_id, request.action)
         with tables.read(self._engine) as connection:
-            to_hold = values.not_held(connection, request.thread_id, request.values)
+            to_hold = values.not_held(connection, request.trace_id, request.thread_id, request.values)
         if not to_hold:
             return GoneOutput(gone=[])
         return self._writer.write(lambda transaction: _hold(transaction.connection, request, to_hold))
 
     def release(self, request: ReleaseValues, asker: Asker) -> Done:
         asker.must_act_in(request.trace_id, request.action)
-        self._writer.write(
-            lambda transaction: values.release(transaction.connection, request.thread_id, request.values)
-        )
+        asked = (request.trace_id, request.thread_id, request.values)
+        self._writer.write(lambda transaction: values.release(transaction.connection, *asked))
         return Done()
 
 

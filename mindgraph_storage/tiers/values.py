@@ -15,7 +15,7 @@ from mindgraph_storage.tiers.artifacts import Stored, stored_rows
 from mindgraph_storage.tiers.prepared import Prepared
 from mindgraph_storage.tiers.tables import artifacts, insert_new, unsynced, value_holders
 
-__all__ = ["HOLD", "forget", "held_row", "hold", "known", "release", "unheld"]
+__all__ = ["HOLD", "forget", "held_row", "hold", "known", "not_held", "release", "unheld"]
 
 HOLD = Prepared(insert_new(value_holders))
 _IS_VALUE = (artifacts.c.artifact_type == CHECKPOINT_VALUE) & artifacts.c.deleted_at.is_(None)
@@ -29,17 +29,22 @@ def held_row(artifact_id: str, held_by: HeldBy) -> dict[str, Any]:
 
 def known(connection: sa.Connection, trace_id: str, ids: Collection[str]) -> set[str]:
     """Those of the ids that are values of this process."""
-    query = sa.select(artifacts.c.id).where(artifacts.c.id.in_(ids), artifacts.c.trace_id == trace_id)
-    return set(connection.scalars(query.where(_IS_VALUE)))
+    return set(connection.scalars(_of(trace_id).where(artifacts.c.id.in_(ids))))
 
 
-def not_held(connection: sa.Connection, thread_id: str, values: Sequence[HeldValue]) -> list[HeldValue]:
-    """Those that the thread does not hold yet."""
-    ids = [value.artifact_id for value in values]
-    mine = (value_holders.c.thread_id == thread_id) & value_holders.c.artifact_id.in_(ids)
-    rows = connection.execute(sa.select(value_holders.c.artifact_id, value_holders.c.holder).where(mine))
+def not_held(
+    connection: sa.Connection, trace_id: str, thread_id: str, asked: Sequence[HeldValue]
+) -> list[HeldValue]:
+    """Those that are no values of this process which the thread holds."""
+    rows = connection.execute(
+        sa.select(value_holders.c.artifact_id, value_holders.c.holder).where(
+            value_holders.c.thread_id == thread_id,
+            value_holders.c.artifact_id.in_([value.artifact_id for value in asked]),
+            value_holders.c.artifact_id.in_(_of(trace_id)),
+        )
+    )
     held = {(row.artifact_id, row.holder) for row in rows}
-    return [value for value in values if (value.artifact_id, value.holder) not in held]
+    return [value for value in asked if (value.artifact_id, value.holder) not in held]
 
 
 def hold(connection: sa.Connection, thread_id: str, values: Sequence[HeldValue]) -> None:
@@ -48,11 +53,18 @@ def hold(connection: sa.Connection, thread_id: str, values: Sequence[HeldValue])
         HOLD.insert(connection, [{"thread_id": thread_id, **value.model_dump()} for value in values])
 
 
-def release(connection: sa.Connection, thread_id: str, values: Sequence[HeldValue]) -> None:
-    """The thread holds these no longer."""
+def release(connection: sa.Connection, trace_id: str, thread_id: str, values: Sequence[HeldValue]) -> None:
+    """The thread holds these values of the process no longer."""
+    mine = value_holders.delete().where(
+        value_holders.c.thread_id == thread_id, value_holders.c.artifact_id.in_(_of(trace_id))
+    )
     for value in values:
         row = (value_holders.c.artifact_id == value.artifact_id) & (value_holders.c.holder == value.holder)
-        connection.execute(value_holders.delete().where(row, value_holders.c.thread_id == thread_id))
+        connection.execute(mine.where(row))
+
+
+def _of(trace_id: str) -> sa.Select[tuple[str]]:
+    return sa.select(artifacts.c.id).where(_IS_VALUE, artifacts.c.trace_id == trace_id)
 
 
 def unheld(connection: sa.Connection) -> Iterable[Stored]:

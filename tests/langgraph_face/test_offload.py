@@ -61,7 +61,7 @@ KINDS: Mapping[str, Any] = {
 }
 
 
-def chained(state: Any, saver: Saver, **nodes: Callable[[Any], Any]) -> Graph:
+def chained(state: Any, saver: Saver | None, **nodes: Any) -> Graph:
     """These nodes one after another."""
     builder = StateGraph(state)
     for before, (name, node) in zip([START, *nodes], nodes.items(), strict=False):
@@ -104,7 +104,7 @@ async def interrupted(way: Way, wrap: Callable[[Graph], Graph], thread: str) -> 
 
 async def nested(way: Way, wrap: Callable[[Graph], Graph], thread: str) -> Any:
     """A subgraph keeps checkpoints of its own."""
-    inner = chained(Words, None, one=lambda _: {"words": [BIG]}, two=lambda s: {"draft": s["words"][0]})  # type: ignore[arg-type]
+    inner = chained(Words, None, one=lambda _: {"words": [BIG]}, two=lambda s: {"draft": s["words"][0]})
     graph = wrap(chained(Words, way.saver, child=inner, end=lambda s: {"words": [s["draft"][:5]]}))
     return await way.invoke(graph, {"words": [], "draft": ""}, on_thread(thread)), graph
 
@@ -113,7 +113,7 @@ async def resumed(way: Way, wrap: Callable[[Graph], Graph], thread: str) -> Any:
     """A node fails beside one whose writes are kept, and is run again."""
     broken = [True]
 
-    def fail(_: Words) -> dict[str, Any]:
+    def fail(state: Words) -> dict[str, Any]:
         if broken.pop():
             broken.append(False)
             raise Broken

@@ -80,8 +80,8 @@ async def call(way: Way, graph: Graph, method: str, *arguments: Any) -> None:
         getattr(saver, method)(*arguments)
 
 
-def freed(report: Report) -> list[str | None]:
-    return sorted(finding.artifact_id for finding in report.findings if finding.reason == FREED)
+def freed(report: Report) -> list[str]:
+    return sorted(str(finding.artifact_id) for finding in report.findings if finding.reason == FREED)
 
 
 def file_of(value: ArtifactManifest) -> Path:

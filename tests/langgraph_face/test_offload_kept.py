@@ -202,7 +202,7 @@ def test_inside_a_step(storage: StorageClient, saver: Saver) -> None:
     child = with_storage(counting(saver), storage, offload_over="1KB")
     configurable = on_thread("inner", trace_id="its-own", agent_id="agent.inner")
 
-    def call(_: Any) -> dict[str, Any]:
+    def call(state: State) -> dict[str, Any]:
         return {"steps": child.invoke({"doc": BIG}, configurable)["steps"]}
 
     builder = StateGraph(State).add_node("call", call).add_edge(START, "call")
@@ -290,7 +290,8 @@ def test_a_storage_that_is_closed(open_again: OpenStorage, saver: Saver) -> None
     storage = open_again()
     proxy: Any = offloading(saver, storage, "1KB")
     storage.close()
-    checkpoint = {**empty_checkpoint(), "channel_values": {"doc": BIG}, "channel_versions": {"doc": 1}}
+    checkpoint: dict[str, Any] = {**empty_checkpoint()}
+    checkpoint |= {"channel_values": {"doc": BIG}, "channel_versions": {"doc": 1}}
     config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
     with pytest.raises(FailedPrecondition, match="closed"):
         proxy.put(config, checkpoint, {}, {"doc": 1})

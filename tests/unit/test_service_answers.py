@@ -114,6 +114,16 @@ GOOD: dict[str, dict[str, Any]] = {
         "source": "loop",
         "superstep": 1,
     },
+    "hold_values": {
+        "trace_id": "trace_xyz",
+        "thread_id": "thread",
+        "values": [{"artifact_id": "art_b", "holder": "saver"}],
+    },
+    "release_values": {
+        "trace_id": "trace_xyz",
+        "thread_id": "thread",
+        "values": [{"artifact_id": "art_b", "holder": "saver"}],
+    },
     "get_process": {"trace_id": "trace_xyz"},
     "list_processes": {},
     "list_runs": {"trace_id": "trace_xyz"},
