@@ -361,6 +361,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         return self.request(validated(ListSteps, asked)).steps
 
     asave_artifact = _awaited(save_artifact)
+    akeep_value = _awaited(keep_value)
     aload_artifact = _awaited(load_artifact)
     aopen_artifact = _awaited(open_artifact)
     aget_artifact = _awaited(get_artifact)

@@ -252,7 +252,8 @@ class Inline(InMemorySaver):
         self.texts[checkpoint["id"]] = {k: v for k, v in values.items() if isinstance(v, str)}
         others = {k: v for k, v in values.items() if not isinstance(v, str)}
         written = {k: v for k, v in new_versions.items() if k in others}
-        return super().put(config, {**checkpoint, "channel_values": others}, metadata, written)
+        kept: Any = {**checkpoint, "channel_values": others}
+        return super().put(config, kept, metadata, written)
 
     def get_tuple(self, config: Any) -> Any:
         if (found := super().get_tuple(config)) is None:
