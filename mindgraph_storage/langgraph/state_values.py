@@ -120,10 +120,7 @@ class StateValues:
         over = -1 if Pointer.of(value) else self._over
         if over is None or _is_small(value, over):
             return None
-        try:
-            kind, data = serde.dumps_typed(value)
-        except Exception:  # noqa: BLE001 - the saver tries the same next, and says what is wrong with it
-            return None
+        kind, data = serde.dumps_typed(value)
         return (kind, bytes(data)) if len(data) > over and "pickle" not in kind else None
 
     def store(self, parts: Iterable[Part], thread_id: str | None) -> None:

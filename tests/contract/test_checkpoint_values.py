@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -20,6 +21,8 @@ from mindgraph_storage.requests import (
     ReleaseValues,
     Report,
 )
+from mindgraph_storage.service import upkeep
+from mindgraph_storage.service.writer import Writer
 
 OpenStorage = Callable[..., StorageClient]
 SIZES = (7, 100_000)  # carried in the transaction, and not
@@ -132,6 +135,24 @@ def test_the_type_goes_with_being_held(storage: StorageClient) -> None:
     held = RegisterArtifact(**described, artifact_type="draft", held_by=HeldBy(thread_id="t", holder="me"))
     with pytest.raises(InvalidArgument, match="reserved"):
         storage.request(held, from_within="t")
+
+
+def test_kept_again_while_it_is_collected(open_again: OpenStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saved again when its row is gone and its file is not yet, a value keeps its file."""
+    collecting, other = open_again(), open_again()
+    written = Writer.write
+
+    def write(writer: Writer, work: Any) -> Any:
+        result = written(writer, work)
+        if getattr(work, "func", None) is upkeep._forget:
+            keep(other, b"x")
+        return result
+
+    keep(other, b"x")
+    release(other, VALUE)
+    monkeypatch.setattr(Writer, "write", write)
+    assert freed(collecting.collect()) == [VALUE]
+    assert other.load_artifact(VALUE) == b"x"
 
 
 def test_collected_and_kept_at_once(open_again: OpenStorage) -> None:

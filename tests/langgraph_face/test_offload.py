@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import WRITES_IDX_MAP
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph, add_messages
 from langgraph.types import Command, Send, StateSnapshot, interrupt
@@ -20,6 +22,7 @@ from typing_extensions import TypedDict
 
 from mindgraph_storage import StorageClient
 from mindgraph_storage.langgraph import with_storage
+from mindgraph_storage.langgraph.state_values import Pointer
 from mindgraph_storage.requests import CHECKPOINT_VALUE
 
 from .graphs import Broken
@@ -241,3 +244,19 @@ async def test_looks_the_same(way: Way, storage: StorageClient, run: Run, over: 
     then = await way.history(wrapped, on_thread("moved"))
     assert repr(seen(then)) == repr(seen(await way.history(alone, on_thread("plain"))))
     assert storage.list_artifacts(artifact_type=CHECKPOINT_VALUE)
+
+
+async def test_what_is_left_alone(way: Way, storage: StorageClient) -> None:
+    """Numbers, control writes and snapshots of a DeltaChannel stay in the checkpoint, whatever their size."""
+    for run in (of_every_kind, interrupted, resumed, by_deltas):
+        await run(way, lambda graph: with_storage(graph, storage, offload_over=0), run.__name__)
+
+    found = [each async for each in way.saver.alist(None)] if way.is_async else [*way.saver.list(None)]
+    kept = [value for each in found for value in each.checkpoint["channel_values"].values()]
+    writes = [(channel, value) for each in found for _, channel, value in each.pending_writes or []]
+    of_control = [value for channel, value in writes if channel in WRITES_IDX_MAP]
+    assert {channel for channel, _ in writes} >= {"__interrupt__", "__resume__", "__error__"}
+    assert [value for value in of_control if Pointer.of(value)] == []
+    assert sum(isinstance(value, _DeltaSnapshot) for value in kept) > 1
+    assert 7 in kept
+    assert any(Pointer.of(value) for value in kept)

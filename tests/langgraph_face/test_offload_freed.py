@@ -16,6 +16,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from mindgraph_storage import ArtifactManifest, StorageClient
 from mindgraph_storage.langgraph import with_storage
+from mindgraph_storage.langgraph.state_values import Pointer
 from mindgraph_storage.requests import Report
 
 from .test_offload_kept import BIG, counting, stored
@@ -117,6 +118,29 @@ async def test_a_thread_that_is_begun_anew(way: Way, storage: StorageClient) -> 
     assert {value.id for value in stored(storage)} == first
     fresh = with_storage(counting(way.saver), storage)
     assert (await way.get_state(fresh, on_thread("t"))).values["doc"] == BIG
+
+
+class Checking(InMemorySaver):
+    """Looks whether what a checkpoint points to is there, when it is put."""
+
+    storage: StorageClient
+
+    def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
+        for value in checkpoint["channel_values"].values():
+            if pointer := Pointer.of(value):
+                self.storage.get_artifact(pointer.artifact_id)
+        return super().put(config, checkpoint, metadata, new_versions)
+
+
+def test_stored_before_it_is_pointed_to(storage: StorageClient) -> None:
+    """At no time does a checkpoint point to what is not there, on a thread that is begun anew either."""
+    saver = Checking()
+    saver.storage = storage
+    graph = with_storage(counting(saver), storage, offload_over="1KB")
+    for _ in range(2):
+        graph.invoke({"doc": BIG}, on_thread("t"))
+        graph.checkpointer.delete_thread("t")  # type: ignore[union-attr]
+        assert len(freed(storage.collect())) == 2
 
 
 async def test_pruned_checkpoints(thorough: Way, storage: StorageClient) -> None:
@@ -233,16 +257,30 @@ def test_deleting_while_a_checkpoint_is_put(storage: StorageClient, held: Held, 
 
 
 class Late(InMemorySaver):
-    """One more checkpoint comes while a thread is deleted."""
+    """One more thing happens as soon as a thread is deleted, or when it is looked through after that."""
 
-    late: Callable[[], Any] = staticmethod(lambda: None)
+    late: Callable[[], Any] | None = None
+    at: str = "deletion"
+    is_deleted = False
 
     def delete_thread(self, thread_id: str) -> None:
         super().delete_thread(thread_id)
-        self.late()
+        self.is_deleted = True
+        self._happen("deletion")
+
+    def list(self, *args: Any, **options: Any) -> Iterator[Any]:
+        yield from super().list(*args, **options)
+        if self.is_deleted:
+            self._happen("look")
+
+    def _happen(self, at: str) -> None:
+        if at == self.at and self.late is not None:
+            late, self.late = self.late, None
+            late()
 
 
-def test_a_checkpoint_that_comes_late(storage: StorageClient) -> None:
+@pytest.mark.parametrize("at", ["deletion", "look"])
+def test_a_checkpoint_that_comes_late(storage: StorageClient, at: str) -> None:
     """One that is put after the deletion and before its values are let go keeps them."""
     saver = Late()
     graph = with_storage(counting(saver), storage, offload_over="1KB")
@@ -251,7 +289,7 @@ def test_a_checkpoint_that_comes_late(storage: StorageClient) -> None:
     assert last is not None
     where: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
     versions = last.checkpoint["channel_versions"]
-    saver.late = lambda: saver.put(where, last.checkpoint, last.metadata, versions)
+    saver.at, saver.late = at, lambda: saver.put(where, last.checkpoint, last.metadata, versions)
     graph.checkpointer.delete_thread("t")  # type: ignore[union-attr]
 
     assert len(freed(storage.collect())) == 1  # the input
