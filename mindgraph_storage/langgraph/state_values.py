@@ -35,6 +35,7 @@ _MOST_STORED = 4096
 _MOST_CHECKPOINTS = 2048
 _MOST_BYTES_A_CHARACTER = 4  # UTF-8
 _MARK = "mindgraph:value"  # the name of no field: a class that strict msgpack takes for a dict cannot have it
+_KEYS = {_MARK, "trace_id", "holder", "kind"}
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,11 @@ class Pointer:
     @classmethod
     def of(cls, value: Any) -> Pointer | None:
         """The pointer that this value is, or looks like."""
-        match value:
-            case {
-                "mindgraph:value": str(an_id),
-                "trace_id": str(trace),
-                "holder": str(by),
-                "kind": str(kind),
-            }:
-                return cls(an_id, trace, by, kind) if len(value) == 4 else None
-            case _:
-                return None
+        if not isinstance(value, dict) or value.keys() != _KEYS:
+            return None
+        if not all(isinstance(part, str) for part in value.values()):
+            return None
+        return cls(value[_MARK], value["trace_id"], value["holder"], value["kind"])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A program for test_offload_kept: a graph whose values are stored, in a process of its own.
+"""A program for test_offload_opened: a graph whose values are stored, in a process of its own.
 
     python -m langgraph_face.offloaded DATA_DIR OVER
 

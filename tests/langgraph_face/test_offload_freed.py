@@ -123,19 +123,19 @@ async def test_a_thread_that_is_begun_anew(way: Way, storage: StorageClient) -> 
 class Checking(InMemorySaver):
     """Looks whether what a checkpoint points to is there, when it is put."""
 
-    storage: StorageClient
+    client: StorageClient
 
     def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
         for value in checkpoint["channel_values"].values():
             if pointer := Pointer.of(value):
-                self.storage.get_artifact(pointer.artifact_id)
+                self.client.get_artifact(pointer.artifact_id)
         return super().put(config, checkpoint, metadata, new_versions)
 
 
 def test_stored_before_it_is_pointed_to(storage: StorageClient) -> None:
     """At no time does a checkpoint point to what is not there, on a thread that is begun anew either."""
     saver = Checking()
-    saver.storage = storage
+    saver.client = storage
     graph = with_storage(counting(saver), storage, offload_over="1KB")
     for _ in range(2):
         graph.invoke({"doc": BIG}, on_thread("t"))
