@@ -204,6 +204,7 @@ def deleted(connection: sa.Connection) -> Iterable[Stored]:
 
 
 def stored_rows() -> sa.Select[Any]:
+    """Selects what a ``Stored`` is made of."""
     return sa.select(*(artifacts.c[one.name] for one in fields(Stored)))
 
 
