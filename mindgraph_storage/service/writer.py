@@ -104,10 +104,10 @@ def _after_what_it_refers_to(insert: Prepared) -> int:
 class _Write:
     """One caller's write, and what came of it."""
 
-    __slots__ = ("_error", "_result", "_wake", "is_done", "work")
+    __slots__ = ("_error", "_result", "_wake", "is_done", "sync", "work")
 
-    def __init__(self, work: Callable[[Transaction], Any]) -> None:
-        self.work, self.is_done = work, False
+    def __init__(self, work: Callable[[Transaction], Any], sync: bool) -> None:
+        self.work, self.sync, self.is_done = work, sync, False
         self._result: Any = None
         self._error: BaseException | None = None
         self._wake = threading.Lock()
@@ -143,13 +143,14 @@ class Writer:
         self._is_led = self._is_closed = False
         self._settler = Settler(self._settle)
 
-    def write(self, work: Callable[[Transaction], ResultT]) -> ResultT:
+    def write(self, work: Callable[[Transaction], ResultT], *, sync: bool = True) -> ResultT:
         """Runs ``work`` in a transaction and returns its result when that is committed.
 
         An exception of ``work`` rolls back what this one call did and is raised here. ``work`` may run a
-        second time, from the start, where another call of its group fails.
+        second time, from the start, where another call of its group fails. Without ``sync`` the commit
+        survives the process, and the loss of power once a later one was synced.
         """
-        mine = _Write(work)
+        mine = _Write(work, sync)
         with self._changed:
             if self._is_closed:
                 raise FailedPrecondition("the storage is closed")
@@ -192,8 +193,9 @@ class Writer:
                 write.succeed(result)
 
     def _in_one_transaction(self, group: list[_Write]) -> list[Any]:
+        sync = any(write.sync for write in group)
         try:
-            with tables.transaction(self._connected()) as connection:
+            with tables.transaction(self._connected(), sync=sync) as connection:
                 transaction = Transaction(connection, self._files)
                 try:
                     results = [write.work(transaction) for write in group]

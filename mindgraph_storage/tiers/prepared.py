@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 __all__ = ["Prepared"]
 
-Statement = sa.Insert | sa.Select[Any]
+Statement = sa.Insert | sa.Update | sa.Select[Any]
 Values = Mapping[str, Any]
 Row = dict[str, Any]
 Convert = Callable[[Any], Any]
@@ -35,9 +35,13 @@ class Prepared:
         """The first row by its columns' names, None where there is none."""
         return self._run(connection, lambda made, cursor: made.fetch(cursor, values))
 
-    def insert(self, connection: sa.Connection, rows: Sequence[Values]) -> None:
-        """Inserts the rows in one go."""
-        self._run(connection, lambda made, cursor: made.insert(cursor, rows))
+    def insert(self, connection: sa.Connection, rows: Sequence[Values]) -> int:
+        """Inserts the rows in one go and returns how many of them are new."""
+        return self._run(connection, lambda made, cursor: made.insert(cursor, rows))
+
+    def change(self, connection: sa.Connection, values: Values) -> int:
+        """Runs an update, or an insert from a select, and returns how many rows that was."""
+        return self._run(connection, lambda made, cursor: made.change(cursor, values))
 
     def _run(self, connection: sa.Connection, work: Callable[[_Compiled, Any], ResultT]) -> ResultT:
         dialect = connection.dialect
@@ -66,7 +70,7 @@ class _Compiled:
         self.sql, self._dialect = str(compiled), dialect
         self._names: list[str] = compiled.positiontup or list(compiled.binds)
         self._is_positional: bool = compiled.positional
-        is_insert = isinstance(statement, sa.Insert)  # where a column not given is NULL
+        is_insert = _inserted(statement) is not None  # where a column not given is NULL
         self._given: Row = dict.fromkeys(self._names) if is_insert else compiled.params
         binds = ((name, bind.type.dialect_impl(dialect)) for name, bind in compiled.binds.items())
         self._to_driver = _converters((name, kind.bind_processor(dialect)) for name, kind in binds)
@@ -87,12 +91,15 @@ class _Compiled:
             row[name] = convert(row[name])
         return row
 
-    def insert(self, cursor: Any, rows: Sequence[Values]) -> None:
-        bound = [self._bound(row) for row in rows]
-        if len(bound) == 1:
-            self._dialect.do_execute(cursor, self.sql, bound[0], None)
-        else:
-            self._dialect.do_executemany(cursor, self.sql, bound, None)
+    def insert(self, cursor: Any, rows: Sequence[Values]) -> int:
+        if len(rows) == 1:
+            return self.change(cursor, rows[0])
+        self._dialect.do_executemany(cursor, self.sql, [self._bound(row) for row in rows], None)
+        return int(cursor.rowcount)
+
+    def change(self, cursor: Any, values: Values) -> int:
+        self._dialect.do_execute(cursor, self.sql, self._bound(values), None)
+        return int(cursor.rowcount)
 
     def _bound(self, values: Values) -> Any:
         bound = {**self._given, **values}
@@ -103,14 +110,14 @@ class _Compiled:
 
 def _inserted(statement: Statement) -> list[str] | None:
     """All columns but the one that the database counts."""
-    if isinstance(statement, sa.Select):
+    if not isinstance(statement, sa.Insert) or statement.select is not None:
         return None
     table = cast(sa.Table, statement.table)
     return [column.key for column in table.columns if column is not table.autoincrement_column]
 
 
 def _selected(statement: Statement) -> dict[str, TypeEngine[Any]]:
-    if isinstance(statement, sa.Insert):
+    if not isinstance(statement, sa.Select):
         return {}
     return {str(column.key): column.type for column in statement.selected_columns}
 

@@ -20,6 +20,7 @@ from pydantic_core import from_json, to_json
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from mindgraph_storage.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
@@ -105,8 +106,11 @@ runs = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
     _text("error"),
+    Column("heartbeat_at", UtcDateTime, nullable=False),
+    _text("os_process"),
     Index(None, "trace_id", "started_at"),
     Index(None, "thread_id", "status"),
+    Index(None, "status", "trace_id"),
 )
 
 steps = Table(
@@ -268,7 +272,7 @@ def open_database(url: str | sa.URL, *, sync: bool = True) -> sa.Engine:
         json_deserializer=from_json,
     )
     synchronous = "FULL" if sync else "NORMAL"
-    sa.event.listen(engine, "connect", lambda connection, _: _prepare(connection, synchronous))
+    sa.event.listen(engine, "connect", lambda connection, entry: _prepare(connection, entry, synchronous))
     sa.event.listen(engine, "begin", _begin)
     with write(engine) as connection:
         metadata.create_all(connection)
@@ -289,7 +293,8 @@ def _parse(url: str | sa.URL) -> sa.URL:
     return parsed
 
 
-def _prepare(connection: DBAPIConnection, synchronous: str) -> None:
+def _prepare(connection: DBAPIConnection, entry: ConnectionPoolEntry, synchronous: str) -> None:
+    entry.info.update(synchronous=synchronous, if_synced=synchronous)
     connection.isolation_level = None  # transactions begin in _begin, not in the driver
     _use_wal(connection)
     for pragma in (f"synchronous={synchronous}", f"wal_autocheckpoint={_WAL_PAGES}", "foreign_keys=ON"):
@@ -339,10 +344,23 @@ def connect_to_write(engine: sa.Engine) -> sa.Connection:
 
 
 @contextmanager
-def transaction(connection: sa.Connection) -> Iterator[sa.Connection]:
-    """Committed at the end, rolled back by an exception."""
-    with _translated(), connection.begin():
-        yield connection
+def transaction(connection: sa.Connection, *, sync: bool = True) -> Iterator[sa.Connection]:
+    """Committed at the end, rolled back by an exception.
+
+    Without ``sync`` the commit survives the process; it is on disk with the next one that is synced.
+    """
+    with _translated():
+        _will_sync(connection, sync)
+        with connection.begin():
+            yield connection
+
+
+def _will_sync(connection: sa.Connection, sync: bool) -> None:
+    """SQLite lets a connection change this between transactions."""
+    wanted = connection.info["if_synced"] if sync else "NORMAL"
+    if connection.info["synchronous"] != wanted:
+        connection.connection.cursor().execute(f"PRAGMA synchronous={wanted}")
+        connection.info["synchronous"] = wanted
 
 
 @contextmanager

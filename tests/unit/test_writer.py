@@ -52,8 +52,11 @@ class Bench:
         if connection.get_execution_options().get("mindgraph_writes"):
             self.commits += 1
 
-    def together(self, works: list[Work]) -> list[Future[Any]]:
-        """Runs the works as one group: they arrive while the writer is busy with something else."""
+    def together(self, works: list[Work], *, sync: bool = True) -> list[Future[Any]]:
+        """Runs the works as one group: they arrive while the writer is busy with something else.
+
+        All but the last one are written with this ``sync``.
+        """
         busy, go_on = threading.Event(), threading.Event()
 
         def first(transaction: Transaction) -> None:
@@ -65,7 +68,8 @@ class Bench:
         assert self.queue.arrived.acquire(timeout=SECONDS)
         group = []
         for work in works:
-            group.append(self.pool.submit(self.writer.write, work))
+            is_synced = sync or work is works[-1]
+            group.append(self.pool.submit(self.writer.write, work, sync=is_synced))
             assert self.queue.arrived.acquire(timeout=SECONDS)
         self.commits = 0
         go_on.set()
@@ -243,7 +247,7 @@ def _inserted(name: str) -> Work:
     """Inserts a run and then the process it refers to, and returns what a look at such runs finds."""
 
     def work(transaction: Transaction) -> tuple[int, int]:
-        run = {"run_id": name, "trace_id": name, "status": "running", "started_at": NOW}
+        run = {"run_id": name, "trace_id": name, "status": "running", "started_at": NOW, "heartbeat_at": NOW}
         process = {"trace_id": name, "status": "running", "created_at": NOW, "updated_at": NOW}
         transaction.insert(RUNS, run, ("run", name))
         transaction.insert(PROCESSES, process)
@@ -289,3 +293,27 @@ def test_closing_waits_and_refuses(bench: Bench) -> None:
     with pytest.raises(FailedPrecondition, match="closed"):
         bench.writer.write(_row("b"))
     assert bench.rows() == ["a"]
+
+
+def _synchronous(transaction: Transaction) -> int:
+    """SQLite's own number: 2 is FULL, 1 is NORMAL."""
+    return int(transaction.connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+
+
+def test_a_commit_that_need_not_be_synced(bench: Bench) -> None:
+    """Only what says so is committed without a sync, and not in company of something that is synced."""
+    assert bench.writer.write(_synchronous, sync=False) == 1
+    assert bench.writer.write(_synchronous) == 2
+    assert bench.writer.write(_synchronous, sync=False) == 1
+    group = bench.together([_synchronous, lambda transaction: _synchronous(transaction)], sync=False)
+    assert [one.result(SECONDS) for one in group] == [2, 2]
+    assert bench.commits == 2
+
+
+def test_relaxed_stays_relaxed(tmp_path: Path) -> None:
+    """A database opened without sync is never synced."""
+    engine = open_database(f"sqlite:///{tmp_path / 'storage.db'}", sync=False)
+    writer = Writer(engine, ArtifactFiles(tmp_path / "artifacts", tmp_path))
+    assert [writer.write(_synchronous, sync=sync) for sync in (True, False, True)] == [1, 1, 1]
+    writer.close()
+    engine.dispose()
