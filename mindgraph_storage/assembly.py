@@ -31,13 +31,17 @@ def open_storage(
     artifacts_url: str | None = None,
     agent_id: str | None = None,
     durability: Literal["full", "relaxed"] | None = None,
+    heartbeat_seconds: float | None = None,
+    lost_after_seconds: float | None = None,
 ) -> StorageClient:
     """Opens the storage, with nothing to set up: everything lives under ``data_dir`` (``.data``).
 
     ``database_url`` is ``sqlite:///path``, ``artifacts_url`` is ``file:///path``. What is left out is taken
     from its ``MINDGRAPH_…`` variable. With ``agent_id`` the client acts as that agent, without one as the
     operator. With ``durability="full"``, the default, what was saved survives the loss of power;
-    ``"relaxed"`` is faster and survives the death of the process. Two processes may open the same storage.
+    ``"relaxed"`` is faster and survives the death of the process. A recorded run says every
+    ``heartbeat_seconds`` (10) that it is alive; one that was silent for ``lost_after_seconds`` (30) is lost.
+    Two processes may open the same storage.
 
     Raises InvalidArgument for a URL or id that cannot be, FailedPrecondition where files could not be placed
     atomically, Unavailable where folder or database cannot be opened.
@@ -48,15 +52,25 @@ def open_storage(
         artifacts_url=artifacts_url,
         agent_id=agent_id,
         durability=durability,
+        heartbeat_seconds=heartbeat_seconds,
+        lost_after_seconds=lost_after_seconds,
     )
     sync = settings.durability == "full"
     folder = settings.data_dir.absolute()
     files = ArtifactFiles(_artifacts_root(settings, folder), folder, sync=sync, carry_up_to=_CARRY_UP_TO)
     own_database = sa.URL.create("sqlite", database=str(folder / "storage.db"))
     engine = open_database(settings.database_url or own_database, sync=sync)
-    service = StorageService(engine, files, operators=[OPERATOR])
+    service = StorageService(
+        engine, files, operators=[OPERATOR], lost_after_seconds=settings.lost_after_seconds
+    )
     transport = InProcess(service.answer, service.close)
-    client = StorageClient(transport, files, agent_id=settings.agent_id, place=_current_place)
+    client = StorageClient(
+        transport,
+        files,
+        agent_id=settings.agent_id,
+        place=_current_place,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
     weakref.finalize(client, transport.close)
     return client
 

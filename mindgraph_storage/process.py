@@ -84,10 +84,11 @@ class Step(_Record):
 
 @dataclass
 class Loads:
-    """What one step attempt did so far: artifacts loaded, and how often it saved under each name."""
+    """What one step attempt did so far: what it loaded, how often it saved under each name, and if at all."""
 
     artifact_ids: list[str] = field(default_factory=list)
     saves: dict[str, int] = field(default_factory=dict)
+    has_saved: bool = False
 
     def add(self, artifact_id: str) -> None:
         """Remembers a load, in order, once."""

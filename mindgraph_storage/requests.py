@@ -7,9 +7,9 @@ them, the service answers them, ``messages`` carries them. None of them holds co
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.manifest import (
@@ -68,10 +68,15 @@ OutputT = TypeVar("OutputT", bound=BaseModel)
 
 
 class Request(Message, Generic[OutputT]):
-    """``params`` of a command. ``action`` names it, ``output`` is the class of what answers it."""
+    """``params`` of a command. ``action`` names it, ``output`` is the class of what answers it.
+
+    ``deferrable`` says that it may be carried out later than it was asked for: what it tells stays true, and
+    nobody needs its answer to go on.
+    """
 
     action: ClassVar[str]
     output: ClassVar[type[BaseModel]]
+    deferrable: ClassVar[bool] = False
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -189,6 +194,7 @@ class RegisterArtifact(Request[RegisterOutput]):
 
     action = "register_artifact"
     output = RegisterOutput
+    deferrable = True
 
     artifact_id: ArtifactId
     upload_id: str = Field(pattern=r"^up_[0-9a-f]{32}$")
@@ -291,30 +297,43 @@ class Collect(Request[ReportOutput]):
     dry_run: bool = False
 
 
-class StartRun(Request[Done]):
-    """Opens a run, and its process where there is none; runs of its thread that never ended are lost."""
+class Told(Request[Done]):
+    """Something that happened in a process, and when: at the moment it is carried out unless ``at`` says."""
+
+    output = Done
+    deferrable = True
+
+    at: AwareDatetime | None = None
+
+
+class StartRun(Told):
+    """Opens a run, and its process where there is none; lost runs of its thread are marked so.
+
+    Raises FailedPrecondition where another run of this thread and process is alive, unless it is ``nested``:
+    a graph that runs inside another's step shares its thread. ``os_process`` is the process of the operating
+    system that it runs in (``os_process.this_process``).
+    """
 
     action = "start_run"
-    output = Done
 
     run_id: str
     trace_id: TraceId
     thread_id: str | None = None
+    nested: bool = False
+    os_process: str | None = None
 
 
-class FinishRun(Request[Done]):
-    """``began_from`` tells the checkpoint that tasks (by id) began from, where it was not told before."""
+class FinishRun(Told):
+    """Closes a run; attempts of it that were not finished are lost."""
 
     action = "finish_run"
-    output = Done
 
     run_id: str
     status: ProcessStatus
     error: str | None = None
-    began_from: dict[str, str] = {}
 
 
-class StartStep(Request[Done]):
+class StartStep(Told):
     """Records that an attempt begins; its number within the task is counted by the service.
 
     ``root_attempt_id`` is the attempt of the root graph's node that it runs inside, None for such a one
@@ -322,7 +341,6 @@ class StartStep(Request[Done]):
     """
 
     action = "start_step"
-    output = Done
 
     attempt_id: str
     root_attempt_id: str | None = None
@@ -338,11 +356,10 @@ class StartStep(Request[Done]):
     agent_id: AgentId
 
 
-class FinishStep(Request[Done]):
+class FinishStep(Told):
     """Records how an attempt ended and what it loaded (artifact ids, in order)."""
 
     action = "finish_step"
-    output = Done
 
     attempt_id: str
     status: StepStatus
@@ -350,14 +367,21 @@ class FinishStep(Request[Done]):
     loaded: list[ArtifactId] = []
 
 
-class LinkCheckpoint(Request[Done]):
-    """Records a checkpoint, its parent, and that it holds the writes of the attempts that led to it.
+class BeginFrom(Told):
+    """Tells the checkpoint that a task's attempts began from, where it was not known at their start."""
 
-    ``began_from`` as in ``FinishRun``.
-    """
+    action = "begin_from"
+
+    trace_id: TraceId
+    thread_id: str
+    task_id: str
+    checkpoint_id: str
+
+
+class LinkCheckpoint(Told):
+    """Records a checkpoint, its parent, and that it holds the writes of the attempts that led to it."""
 
     action = "link_checkpoint"
-    output = Done
 
     thread_id: str
     checkpoint_ns: str
@@ -367,7 +391,53 @@ class LinkCheckpoint(Request[Done]):
     superstep: Superstep | None = None
     trace_id: TraceId
     run_id: str | None = None
-    began_from: dict[str, str] = {}
+
+
+class Event(Message):
+    """One thing that is told, under the name of its action."""
+
+    start_run: StartRun | None = None
+    finish_run: FinishRun | None = None
+    start_step: StartStep | None = None
+    finish_step: FinishStep | None = None
+    begin_from: BeginFrom | None = None
+    link_checkpoint: LinkCheckpoint | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if len(self.model_fields_set) != 1 or self.told is None:
+            raise ValueError("must be exactly one event")
+        return self
+
+    @property
+    def told(self) -> Told:
+        (name,) = self.model_fields_set
+        told: Told = getattr(self, name)
+        return told
+
+
+class RecordEvents(Request[Done]):
+    """What happened in one process, in order, recorded as a whole or not at all.
+
+    With ``sync`` it survives the loss of power when it is answered, as an artifact does; without, the death
+    of the process, until something later is synced.
+    """
+
+    action = "record_events"
+    output = Done
+    deferrable = True
+
+    events: list[Event]
+    sync: bool = False
+
+
+class BeatRun(Request[Done]):
+    """Says that a run is alive."""
+
+    action = "beat_run"
+    output = Done
+
+    run_id: str
 
 
 class HeldValue(Message):

@@ -7,9 +7,9 @@ prefix ``MINDGRAPH_``; an argument wins.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mindgraph_storage.errors import InvalidArgument
@@ -21,7 +21,8 @@ class Settings(BaseSettings):
     """``database_url`` and ``checkpoint_url`` are SQLAlchemy-style URLs, ``artifacts_url`` an fsspec URL.
 
     Left out, all three lie under ``data_dir``. ``durability`` says what a save that returned survives:
-    ``full`` the loss of power, ``relaxed`` the death of the process.
+    ``full`` the loss of power, ``relaxed`` the death of the process. A recorded run says every
+    ``heartbeat_seconds`` that it is alive and is lost when it was silent for ``lost_after_seconds``.
     """
 
     model_config = SettingsConfigDict(env_prefix="MINDGRAPH_", frozen=True, extra="ignore")
@@ -32,6 +33,14 @@ class Settings(BaseSettings):
     checkpoint_url: str | None = None
     agent_id: str | None = None
     durability: Literal["full", "relaxed"] = "full"
+    heartbeat_seconds: float = Field(10, gt=0)
+    lost_after_seconds: float = Field(30, gt=0)
+
+    @model_validator(mode="after")
+    def _beats_in_time(self) -> Self:
+        if self.heartbeat_seconds >= self.lost_after_seconds:
+            raise ValueError("heartbeat_seconds must be less than lost_after_seconds, best a third of it")
+        return self
 
 
 def read_settings(**arguments: Any) -> Settings:
@@ -43,5 +52,5 @@ def read_settings(**arguments: Any) -> Settings:
         return Settings(**{k: v for k, v in arguments.items() if v is not None})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, first["loc"])) or "heartbeat_seconds"
         raise InvalidArgument(f"setting {where!r}: {first['msg']}", setting=where) from None

@@ -28,6 +28,8 @@ from mindgraph_storage.client.arguments import (
     new_id,
     where_of,
 )
+from mindgraph_storage.client.heartbeat import Heartbeat
+from mindgraph_storage.client.outbox import Unsent
 from mindgraph_storage.client.transport import StagedUpload, Transport, Uploads
 from mindgraph_storage.errors import FailedPrecondition, InvalidArgument
 from mindgraph_storage.manifest import (
@@ -41,6 +43,7 @@ from mindgraph_storage.messages import decode_answer, encode_request
 from mindgraph_storage.process import Place, Process, ProcessStatus, Run, Step
 from mindgraph_storage.requests import (
     CHECKPOINT_VALUE,
+    BeatRun,
     Collect,
     DeleteArtifact,
     GetArtifact,
@@ -52,6 +55,7 @@ from mindgraph_storage.requests import (
     ListProcesses,
     ListRuns,
     ListSteps,
+    RecordEvents,
     RegisterArtifact,
     Report,
     Request,
@@ -107,6 +111,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         *,
         agent_id: str | None = None,
         place: Callable[[], Place | None] = _nowhere,
+        heartbeat_seconds: float = 10,
     ) -> None:
         self._transport, self._uploads, self._place = transport, uploads, place
         self._agent_id = None if agent_id is None else agent_of(agent_id)
@@ -114,12 +119,14 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         self._within: str | None = None
         self._closed = False
         self._owner = self
+        self.unsent = Unsent()
+        self.heartbeat = Heartbeat(self, heartbeat_seconds)
 
     def as_agent(self, agent_id: str) -> StorageClient:
         """A view on the same storage that asks as that agent, inside a graph too. Closing it does nothing."""
         view = StorageClient(self._transport, self._uploads, agent_id=agent_id, place=self._place)
         view._fixed = True
-        view._owner = self._owner
+        view._owner, view.unsent, view.heartbeat = self._owner, self.unsent, self.heartbeat
         return view
 
     def within(self, trace_id: str) -> StorageClient:
@@ -204,6 +211,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         except BaseException:
             self._uploads.discard(upload.upload_id)
             raise
+        if place is not None:
+            place.loads.has_saved = True
         return output.manifest.ref()
 
     def keep_value(self, data: bytes, artifact_id: str, *, trace_id: str, held_by: HeldBy) -> None:
@@ -388,6 +397,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         """
         if self._owner._closed:
             raise FailedPrecondition("the storage is closed")
+        if self.unsent and not isinstance(request, (RecordEvents, BeatRun)):
+            self.unsent.send_first()
         place = self._place()
         asker = self._asker(place) if agent_id is None else agent_of(agent_id)
         within = from_within or (place.trace_id if place else self._within)
@@ -401,8 +412,13 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
 
     def close(self) -> None:
         """Finishes what is under way and lets database and files go. Repeating it does nothing."""
-        if self._owner is self and not self._closed:
+        if self._owner is not self or self._closed:
+            return
+        try:
+            self.unsent.send()
+        finally:
             self._closed = True
+            self.heartbeat.close()
             self._transport.close()
 
     def __exit__(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -44,9 +46,12 @@ class _Recording(PassingSaver):
         return found
 
     def _stand_at(self, config: RunnableConfig, found: CheckpointTuple | None) -> None:
-        if found is not None and (recorder := _recorder(config)) is not None:
-            configurable = found.config["configurable"]
-            recorder.at_checkpoint(configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"])
+        recorder = _recorder(config)
+        if found is None or recorder is None:
+            return
+        made = _made(found.config, found.checkpoint["id"], found.metadata, recorder.trace_id)
+        parent_id = found.parent_config and found.parent_config["configurable"]["checkpoint_id"]
+        recorder.stand_at(made.model_copy(update={"parent_checkpoint_id": parent_id}))
 
     def put(
         self,
@@ -56,7 +61,8 @@ class _Recording(PassingSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         persisted = self.inner.put(config, checkpoint, metadata, new_versions)
-        self._link(config, checkpoint, metadata)
+        if (send := self._link(config, checkpoint, metadata)) is not None:
+            send()
         return persisted
 
     async def aput(
@@ -67,45 +73,63 @@ class _Recording(PassingSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         persisted = await self.inner.aput(config, checkpoint, metadata, new_versions)
-        await asyncio.to_thread(self._link, config, checkpoint, metadata)
+        if (send := self._link(config, checkpoint, metadata)) is not None:
+            await asyncio.to_thread(send)
         return persisted
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
+        if (send := self._note(config, task_id)) is not None:
+            send()
         self.inner.put_writes(config, writes, task_id, task_path)
-        self._note(config, task_id)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
+        if (send := self._note(config, task_id)) is not None:
+            await asyncio.to_thread(send)
         await self.inner.aput_writes(config, writes, task_id, task_path)
-        self._note(config, task_id)
 
-    def _note(self, config: RunnableConfig, task_id: str) -> None:
-        if (recorder := _recorder(config)) is not None:
-            recorder.began_from(task_id, config["configurable"]["checkpoint_id"])
+    def _note(self, config: RunnableConfig, task_id: str) -> Callable[[], None] | None:
+        """What is to be done before the writes are persisted."""
+        recorder = _recorder(config)
+        must_send = recorder and recorder.write_from(task_id, config["configurable"]["checkpoint_id"])
+        return recorder.outbox.send if recorder and must_send else None
 
-    def _link(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
-        configurable = config["configurable"]
-        recorder, thread_id = _recorder(config), thread_of(configurable)
-        if recorder is not None:
-            recorder.at_checkpoint(configurable.get("checkpoint_ns", ""), checkpoint["id"])
+    def _link(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
+    ) -> Callable[[], None] | None:
+        """What is to be done now that the checkpoint is persisted."""
+        recorder, configurable = _recorder(config), config["configurable"]
         trace_id = recorder.trace_id if recorder else trace_of(configurable)
-        if thread_id is None or trace_id is None:
-            return  # the inner saver would have refused it
-        request = LinkCheckpoint(
-            thread_id=thread_id,
-            checkpoint_ns=configurable.get("checkpoint_ns", ""),
-            checkpoint_id=checkpoint["id"],
-            parent_checkpoint_id=configurable.get("checkpoint_id"),
-            source=metadata.get("source"),
-            superstep=metadata.get("step"),
-            trace_id=trace_id,
-            run_id=recorder.run_id if recorder else None,
-            began_from=recorder.take_began_from() if recorder else {},
-        )
-        self.storage.request(request, from_within=trace_id)
+        if thread_of(configurable) is None or trace_id is None:
+            return None  # the inner saver would have refused it
+        made = _made(config, checkpoint["id"], metadata, trace_id)
+        if recorder is None:
+            return partial(self._send, made)
+        made = made.model_copy(update={"run_id": recorder.run_id})
+        return recorder.outbox.send if recorder.link(made) else None
+
+    def _send(self, made: LinkCheckpoint) -> None:
+        self.storage.request(made, from_within=made.trace_id)
+
+
+def _made(
+    config: RunnableConfig, checkpoint_id: str, metadata: CheckpointMetadata, trace_id: str
+) -> LinkCheckpoint:
+    """A checkpoint, made on top of the one that the config names."""
+    configurable = config["configurable"]
+    return LinkCheckpoint(
+        thread_id=str(configurable["thread_id"]),
+        checkpoint_ns=configurable.get("checkpoint_ns", ""),
+        checkpoint_id=checkpoint_id,
+        parent_checkpoint_id=configurable.get("checkpoint_id"),
+        source=metadata.get("source"),
+        superstep=metadata.get("step"),
+        trace_id=trace_id,
+        at=datetime.now(UTC),
+    )
 
 
 def _recorder(config: RunnableConfig) -> RunRecorder | None:

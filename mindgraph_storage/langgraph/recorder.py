@@ -3,13 +3,20 @@
 LangGraph calls a handler at the start and the end of everything it executes. A node's attempt carries the
 tag ``graph:step:N`` and metadata that names node, superstep and namespace; a ``@task`` carries no such tag
 but a path that says so. Everything in between (chains, tools) only tells what encloses what.
+
+What waits for what (docs/decisions/0006): a node for its start to be written; a task's writes for the end of
+an attempt that saved something, or that others run beside; a checkpoint with such writes for its link.
+Everything else rides along.
 """
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,13 +24,16 @@ from langgraph.callbacks import GraphCallbackHandler, GraphInterruptEvent
 from langgraph.errors import GraphBubbleUp, ParentCommand
 
 from mindgraph_storage.client import StorageClient
+from mindgraph_storage.client.outbox import Outbox, may_pass
 from mindgraph_storage.langgraph.place import Attempt, Recorder, agent_of, split_namespace
+from mindgraph_storage.os_process import this_process
 from mindgraph_storage.process import ProcessStatus, StepStatus
-from mindgraph_storage.requests import FinishRun, FinishStep, Request, StartRun, StartStep
+from mindgraph_storage.requests import BeginFrom, FinishRun, FinishStep, LinkCheckpoint, StartRun, StartStep
 
 __all__ = ["RunRecorder"]
 
 _MOST_ERROR_CHARACTERS = 2000
+_BEFORE_ALL = -(2**31)
 
 
 @dataclass(frozen=True)
@@ -31,8 +41,9 @@ class _Enclosing:
     """The step around a callback: namespace, root-level attempt, and where its writes are checkpointed."""
 
     namespace: str
-    root_attempt_id: str | None
     graph_ns: str
+    root_attempt_id: str | None = None
+    root_superstep: int = _BEFORE_ALL
 
 
 class RunRecorder(GraphCallbackHandler, Recorder):
@@ -51,24 +62,45 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         thread_id: str | None,
         base_ns: str,
         root: UUID,
+        nested: bool,
     ) -> None:
         self.storage, self.trace_id, self.thread_id, self.root = storage, trace_id, thread_id, root
         self.run_id = str(uuid.uuid4())
-        self._configurable = configurable
-        self._base = _Enclosing(base_ns, None, base_ns)
+        self.outbox = Outbox(storage, trace_id)
+        self.is_sync = False
+        self._configurable, self._nested = configurable, nested
+        self._base = _Enclosing(base_ns, base_ns)
         self._enclosing: dict[UUID, _Enclosing | None] = {}
         self._attempts: dict[UUID, Attempt] = {}
         self._not_ours: set[UUID] = set()
-        self._began_from: dict[str, str] = {}
         self._checkpoints: dict[str, str] = {}
-        self.is_sync = False
+        self._told_from: dict[str, str | None] = {}
+        self._kept: set[str] = set()
+        self._unheld = {_BEFORE_ALL}  # an earlier run may have saved what the first checkpoint holds
         self._interrupted = False
+        self._handed_out_at: float | None = None
 
     # ---------------------------------------------------------------- the run
 
     def start(self) -> None:
-        """Opens the run's row."""
-        self.send(StartRun(run_id=self.run_id, trace_id=self.trace_id, thread_id=self.thread_id))
+        """Opens the run's row. Raises FailedPrecondition where another run of the thread is alive."""
+        self.storage.unsent.send()
+        self.storage.heartbeat.add(self)
+        opened = StartRun(
+            run_id=self.run_id,
+            trace_id=self.trace_id,
+            thread_id=self.thread_id,
+            nested=self._nested,
+            os_process=this_process(),
+            at=_now(),
+        )
+        try:
+            self.outbox.add(opened)
+            self.outbox.send()
+        except BaseException:
+            self.storage.heartbeat.remove(self)
+            self.outbox.forget()
+            raise
 
     def finish(self, error: BaseException | None) -> None:
         """Closes it: by the exception that ended the stream, or by how LangGraph said it stopped."""
@@ -78,7 +110,25 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         elif error is not None:
             status = "failed"
         why = _told(error) if status == "failed" else None
-        self.send(FinishRun(run_id=self.run_id, status=status, error=why, began_from=self.take_began_from()))
+        self.storage.heartbeat.remove(self)
+        self.outbox.add(FinishRun(run_id=self.run_id, status=status, error=why, at=_now()), sync=True)
+        if isinstance(error, GeneratorExit):  # perhaps the garbage collector's, in the middle of anything
+            self.storage.heartbeat.send_soon(self.outbox)
+        elif error is not None:  # which is what the caller is to see
+            self.outbox.try_to_send()
+        else:
+            self.outbox.send()
+
+    @contextmanager
+    def handing_out(self) -> Iterator[None]:
+        """While the reader of its stream has a part, the run does nothing."""
+        self._handed_out_at = time.monotonic()
+        yield
+        self._handed_out_at = None
+
+    def is_at_work(self, within_seconds: float) -> bool:
+        since = self._handed_out_at
+        return since is None or time.monotonic() - since < within_seconds
 
     def leave_out(self, root: UUID) -> None:
         """A graph invoked inside this run records itself, as a run of its own."""
@@ -87,27 +137,51 @@ class RunRecorder(GraphCallbackHandler, Recorder):
     def on_interrupt(self, event: GraphInterruptEvent) -> None:
         self._interrupted |= event.run_id == self.root
 
-    def send(self, request: Request[Any], agent_id: str | None = None) -> None:
-        """Sends a request from within this run's process."""
-        self.storage.request(request, from_within=self.trace_id, agent_id=agent_id)
+    # ---------------------------------------------------------------- what its saver tells
+
+    def stand_at(self, found: LinkCheckpoint) -> None:
+        """A graph of this run goes on from this checkpoint, which may have been made by nobody we know."""
+        if found.checkpoint_ns not in self._checkpoints:
+            self.outbox.add(found)
+        self._checkpoints[found.checkpoint_ns] = found.checkpoint_id
+
+    def write_from(self, task_id: str, checkpoint_id: str) -> bool:
+        """A task that began from this checkpoint has writes; True: send before they are persisted.
+
+        With them the task is done and never runs again, so that nobody else would tell how it ended. Where
+        nothing runs beside it and it saved nothing, what comes next tells soon enough.
+        """
+        told_from = self._told_from.pop(task_id, checkpoint_id)
+        if told_from != checkpoint_id and self.thread_id is not None:
+            began = {"trace_id": self.trace_id, "thread_id": self.thread_id, "checkpoint_id": checkpoint_id}
+            self.outbox.add(BeginFrom(task_id=task_id, **began))
+        has_saved = task_id in self._kept
+        self._kept.discard(task_id)
+        return has_saved or (bool(self._attempts) and self.outbox.holds(FinishStep))
+
+    def link(self, made: LinkCheckpoint) -> bool:
+        """A checkpoint was persisted; True: send now.
+
+        That is where it makes visible what was saved, and where it would be the second that nobody knows:
+        after a crash only the last one is found again.
+        """
+        self._checkpoints[made.checkpoint_ns] = made.checkpoint_id
+        is_second = self.outbox.holds(LinkCheckpoint)
+        shows = self._shows_saved(made)
+        self.outbox.add(made, sync=shows)
+        return shows or is_second
+
+    def _shows_saved(self, made: LinkCheckpoint) -> bool:
+        if made.checkpoint_ns != self._base.graph_ns or made.source != "loop" or made.superstep is None:
+            return False
+        held = {superstep for superstep in self._unheld.copy() if superstep <= made.superstep}
+        self._unheld -= held
+        return bool(held)
 
     # ---------------------------------------------------------------- its steps
 
     def attempt_of(self, task_id: str) -> Attempt | None:
         return next((a for a in self._attempts.copy().values() if a.task_id == task_id), None)
-
-    def began_from(self, task_id: str, checkpoint_id: str) -> None:
-        """A task's writes name the checkpoint it began from; told to the service with the next checkpoint."""
-        self._began_from[task_id] = checkpoint_id
-
-    def at_checkpoint(self, checkpoint_ns: str, checkpoint_id: str) -> None:
-        """Where a graph of this run stands: with ``durability="sync"`` its next steps begin there."""
-        self._checkpoints[checkpoint_ns] = checkpoint_id
-
-    def take_began_from(self) -> dict[str, str]:
-        """What was gathered since the last time."""
-        taken, self._began_from = self._began_from, {}
-        return taken
 
     def on_chain_start(
         self,
@@ -153,11 +227,15 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         elif _is_elsewhere(namespace, enclosing.namespace):
             graph_ns = f"{enclosing.namespace}|~|{graph_ns}"  # no checkpoint of this run's is called so
         attempt_id = str(uuid.uuid4())
-        root_attempt_id = enclosing.root_attempt_id
-        self._enclosing[run_id] = _Enclosing(namespace, root_attempt_id or attempt_id, graph_ns)
+        root_attempt_id, superstep = enclosing.root_attempt_id, metadata["langgraph_step"]
+        root_superstep = enclosing.root_superstep if root_attempt_id else superstep
+        self._enclosing[run_id] = _Enclosing(
+            namespace, graph_ns, root_attempt_id or attempt_id, root_superstep
+        )
         agent_id = agent_of(self._configurable, node)
-        attempt = Attempt(attempt_id, task_id, agent_id)
-        self.send(
+        begun_from = self._checkpoints.get(graph_ns) if self.is_sync else None
+        self._told_from[task_id] = begun_from
+        self.outbox.add(
             StartStep(
                 attempt_id=attempt_id,
                 root_attempt_id=root_attempt_id,
@@ -168,13 +246,19 @@ class RunRecorder(GraphCallbackHandler, Recorder):
                 task_id=task_id,
                 checkpoint_ns=namespace,
                 graph_ns=graph_ns,
-                superstep=metadata["langgraph_step"],
-                from_checkpoint_id=self._checkpoints.get(graph_ns) if self.is_sync else None,
+                superstep=superstep,
+                from_checkpoint_id=begun_from,
                 agent_id=agent_id,
-            ),
-            agent_id,
+                at=_now(),
+            )
         )
-        self._attempts[run_id] = attempt
+        self._attempts[run_id] = Attempt(attempt_id, task_id, agent_id)
+        try:
+            self.outbox.send()
+        except BaseException as failure:  # then the node does not run, and nobody says how it ended
+            if may_pass(failure):
+                self._end(run_id, "failed", _told(failure))
+            raise
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         self._end(run_id, "completed")
@@ -194,14 +278,32 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         self._enclosing.pop(run_id, None)
 
     def _end(self, run_id: UUID, status: StepStatus, error: str | None = None) -> None:
-        self._enclosing.pop(run_id, None)
+        enclosing = self._enclosing.pop(run_id, None)
         attempt = self._attempts.pop(run_id, None)
-        if attempt is not None:
-            loaded = attempt.loads.artifact_ids
-            self.send(
-                FinishStep(attempt_id=attempt.attempt_id, status=status, error=error, loaded=loaded),
-                attempt.agent_id,
-            )
+        if attempt is None or enclosing is None:
+            return
+        ended = FinishStep(
+            attempt_id=attempt.attempt_id,
+            status=status,
+            error=error,
+            loaded=attempt.loads.artifact_ids,
+            at=_now(),
+        )
+        is_kept = status == "completed" and self._has_saved(attempt, enclosing)
+        if is_kept:
+            self._kept.add(attempt.task_id)
+            self._unheld.add(enclosing.root_superstep)
+        self.outbox.add(ended, sync=is_kept and bool(self._checkpoints))
+
+    def _has_saved(self, attempt: Attempt, enclosing: _Enclosing) -> bool:
+        """It did itself, or, at the root level, something may have inside it: in this run or one before."""
+        is_root = enclosing.root_attempt_id == attempt.attempt_id
+        inside = is_root and not self._unheld.isdisjoint({_BEFORE_ALL, enclosing.root_superstep})
+        return attempt.loads.has_saved or inside
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _is_step(tags: list[str], metadata: Mapping[str, Any], name: Any) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any, Self, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -111,8 +112,11 @@ class _RecordedGraph:
             return
         recorder.start()
         try:
-            yield from stream
+            for part in stream:
+                with recorder.handing_out():
+                    yield part
         except BaseException as error:
+            stream.close()
             recorder.finish(error)
             raise
         recorder.finish(None)
@@ -126,7 +130,8 @@ class _RecordedGraph:
             await asyncio.to_thread(recorder.start)
         try:
             async for part in stream:
-                yield part
+                with recorder.handing_out() if recorder else nullcontext():
+                    yield part
         except BaseException as error:
             await stream.aclose()  # a consumer that stops early must still end the graph's loop now
             if recorder is not None:
@@ -154,6 +159,7 @@ class _RecordedGraph:
             thread_id=thread_id,
             base_ns=configurable.get("checkpoint_ns", "") if nested else "",
             root=effective.get("run_id") or uuid.uuid4(),
+            nested=nested,
         )
         for outer in around:
             outer.leave_out(recorder.root)

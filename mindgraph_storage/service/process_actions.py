@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from pydantic import BaseModel
 
-from mindgraph_storage.errors import AlreadyExists, NotFound, PermissionDenied
+from mindgraph_storage.errors import AlreadyExists, FailedPrecondition, NotFound, PermissionDenied
 from mindgraph_storage.process import Process
 from mindgraph_storage.requests import (
+    BeatRun,
+    BeginFrom,
     Done,
     FinishRun,
     FinishStep,
@@ -22,17 +24,23 @@ from mindgraph_storage.requests import (
     ListSteps,
     ProcessesOutput,
     ProcessOutput,
+    RecordEvents,
     Request,
     RunsOutput,
     StartRun,
     StartStep,
     StepsOutput,
+    Told,
 )
 from mindgraph_storage.service.access import Asker
+from mindgraph_storage.service.liveness import Liveness
 from mindgraph_storage.service.writer import Transaction, Writer
 from mindgraph_storage.tiers import artifacts, process_state, tables
+from mindgraph_storage.tiers.process_state import RunningRun
 
 __all__ = ["ProcessActions"]
+
+_MOST_REMEMBERED = 10_000
 
 
 class ProcessActions:
@@ -41,93 +49,165 @@ class ProcessActions:
     Every write may be repeated: a row that is there stays as it is.
     """
 
-    def __init__(self, engine: sa.Engine, writer: Writer) -> None:
-        self._engine, self._writer = engine, writer
+    def __init__(self, engine: sa.Engine, writer: Writer, liveness: Liveness) -> None:
+        self._engine, self._writer, self._liveness = engine, writer, liveness
+        self._entered: set[tuple[str, str]] = set()
+        self._writes: dict[type[Told], Callable[[sa.Connection, Any, Asker, datetime], None]] = {
+            StartRun: self._start_run,
+            FinishRun: self._finish_run,
+            StartStep: self._start_step,
+            FinishStep: self._finish_step,
+            BeginFrom: self._begin_from,
+            LinkCheckpoint: self._link_checkpoint,
+        }
 
     def handlers(self) -> dict[type[Request[Any]], Callable[[Any, Asker], BaseModel]]:
         return {
-            StartRun: self.start_run,
-            FinishRun: self.finish_run,
-            StartStep: self.start_step,
-            FinishStep: self.finish_step,
-            LinkCheckpoint: self.link_checkpoint,
+            RecordEvents: self.record_events,
+            **dict.fromkeys(self._writes, self._tell),
+            BeatRun: self.beat_run,
             GetProcess: self.get_process,
             ListProcesses: self.list_processes,
             ListRuns: self.list_runs,
             ListSteps: self.list_steps,
         }
 
-    def start_run(self, request: StartRun, asker: Asker) -> Done:
-        asker.must_act_in(request.trace_id, request.action)
+    # ---------------------------------------------------------------- writes
 
-        def work(transaction: Transaction) -> None:
-            begun_in = process_state.find_run(transaction.connection, request.run_id)
-            if begun_in not in (None, request.trace_id):
-                raise AlreadyExists(
-                    f"run {request.run_id!r} is one of another process", run_id=request.run_id
-                )
-            process_state.start_run(transaction.connection, request, asker.as_participant(), _now())
+    def record_events(self, request: RecordEvents, asker: Asker) -> Done:
+        """All of them in one transaction."""
+        return self._write([event.told for event in request.events], asker, sync=request.sync)
 
-        return self._do(work)
+    def _tell(self, event: Told, asker: Asker) -> Done:
+        return self._write([event], asker, sync=True)
 
-    def finish_run(self, request: FinishRun, asker: Asker) -> Done:
-        def work(transaction: Transaction) -> None:
-            trace_id = process_state.find_run(transaction.connection, request.run_id)
-            trace_id = _act_in(asker, trace_id, request.action, "run", request.run_id)
-            process_state.finish_run(transaction.connection, request, trace_id, _now())
-
-        return self._do(work)
-
-    def start_step(self, request: StartStep, asker: Asker) -> Done:
-        asker.must_act_in(request.trace_id, request.action)
-
-        def work(transaction: Transaction) -> None:
-            if process_state.find_run(transaction.connection, request.run_id) != request.trace_id:
-                raise NotFound(f"there is no run {request.run_id!r} in process {request.trace_id!r}")
-            process_state.start_step(transaction.connection, request, _now())
-
-        return self._do(work)
-
-    def finish_step(self, request: FinishStep, asker: Asker) -> Done:
+    def _write(self, events: Sequence[Told], asker: Asker, *, sync: bool) -> Done:
         def work(transaction: Transaction) -> None:
             connection = transaction.connection
-            trace_id = process_state.trace_of_attempt(connection, request.attempt_id)
-            _act_in(asker, trace_id, request.action, "step attempt", request.attempt_id)
-            process_state.finish_step(connection, request, _now())
-            artifacts.record_uses(connection, request.attempt_id, "loaded", request.loaded)
+            for event in events:
+                self._writes[type(event)](connection, event, asker, event.at or _now())
 
-        return self._do(work)
-
-    def link_checkpoint(self, request: LinkCheckpoint, asker: Asker) -> Done:
-        asker.must_act_in(request.trace_id, request.action)
-        return self._do(
-            lambda transaction: process_state.link_checkpoint(transaction.connection, request, _now())
-        )
-
-    def _do(self, work: Callable[[Transaction], None]) -> Done:
-        self._writer.write(work)
+        self._writer.write(work, sync=sync)
+        self._remember(events)
         return Done()
+
+    def _remember(self, events: Iterable[Told]) -> None:
+        """Who takes part takes part for ever: what is committed need not be written again."""
+        if len(self._entered) > _MOST_REMEMBERED:
+            self._entered.clear()
+        self._entered.update((e.trace_id, e.agent_id) for e in events if isinstance(e, StartStep))
+
+    def _start_run(self, connection: sa.Connection, event: StartRun, asker: Asker, at: datetime) -> None:
+        asker.must_act_in(event.trace_id, event.action)
+        begun_in = process_state.find_run(connection, event.run_id)
+        if begun_in is None:
+            self._take_over(connection, event, at)
+        elif begun_in != event.trace_id:
+            raise AlreadyExists(f"run {event.run_id!r} is one of another process", run_id=event.run_id)
+        process_state.start_run(connection, event, asker.as_participant(), at)
+
+    def _take_over(self, connection: sa.Connection, event: StartRun, at: datetime) -> None:
+        """The thread's lost runs are marked so. One that is alive keeps it, but from what is told late."""
+        running = process_state.running_runs(connection, event.trace_id)
+        on_thread = [run for run in running if run.thread_id is not None and run.thread_id == event.thread_id]
+        lost = self._liveness.lost(on_thread)
+        process_state.lose_runs(connection, lost.values())
+        alive = [run for run in on_thread if run.run_id not in lost]
+        if alive and not event.nested and not self._liveness.is_past(at):
+            raise _in_use(alive[0])
+
+    def _finish_run(self, connection: sa.Connection, event: FinishRun, asker: Asker, at: datetime) -> None:
+        found = process_state.find_run(connection, event.run_id)
+        trace_id = _act_in(asker, found, event.action, "run", event.run_id)
+        process_state.finish_run(connection, event, trace_id, at)
+
+    def _start_step(self, connection: sa.Connection, event: StartStep, asker: Asker, at: datetime) -> None:
+        asker.must_act_in(event.trace_id, event.action)
+        is_new = process_state.start_step(connection, event, at)
+        if not is_new and process_state.find_run(connection, event.run_id) != event.trace_id:
+            raise NotFound(f"there is no run {event.run_id!r} in process {event.trace_id!r}")
+        if (event.trace_id, event.agent_id) not in self._entered:
+            process_state.enter(connection, event.trace_id, event.agent_id)
+
+    def _finish_step(self, connection: sa.Connection, event: FinishStep, asker: Asker, at: datetime) -> None:
+        within = asker.trace_id
+        if within is None or not process_state.finish_step(connection, event, within, at):
+            found = process_state.trace_of_attempt(connection, event.attempt_id)
+            trace_id = _act_in(asker, found, event.action, "step attempt", event.attempt_id)
+            process_state.finish_step(connection, event, trace_id, at)
+        if event.loaded:
+            artifacts.record_uses(connection, event.attempt_id, "loaded", event.loaded)
+
+    def _begin_from(self, connection: sa.Connection, event: BeginFrom, asker: Asker, at: datetime) -> None:
+        asker.must_act_in(event.trace_id, event.action)
+        process_state.begin_from(connection, event)
+
+    def _link_checkpoint(
+        self, connection: sa.Connection, event: LinkCheckpoint, asker: Asker, at: datetime
+    ) -> None:
+        asker.must_act_in(event.trace_id, event.action)
+        process_state.link_checkpoint(connection, event, at)
+
+    def beat_run(self, request: BeatRun, asker: Asker) -> Done:
+        def work(transaction: Transaction) -> None:
+            found = process_state.find_run(transaction.connection, request.run_id)
+            _act_in(asker, found, request.action, "run", request.run_id)
+            process_state.beat_run(transaction.connection, request.run_id, _now())
+
+        self._writer.write(work, sync=False)
+        return Done()
+
+    # ---------------------------------------------------------------- reads
 
     def get_process(self, request: GetProcess, asker: Asker) -> ProcessOutput:
         with tables.read(self._engine) as connection:
-            return ProcessOutput(process=_readable(connection, request.trace_id, asker))
+            process = _readable(connection, request.trace_id, asker)
+            if process.status == "running" and self._lost_processes(connection, process.trace_id):
+                process = process.model_copy(update={"status": "lost"})
+            return ProcessOutput(process=process)
 
     def list_processes(self, request: ListProcesses, asker: Asker) -> ProcessesOutput:
         with tables.read(self._engine) as connection:
             if request.after is not None:
                 _readable(connection, request.after, asker)
-            found = process_state.list_processes(connection, request, asker.may_read_process())
+            lost = self._lost_processes(connection)
+            found = process_state.list_processes(connection, request, asker.may_read_process(), lost)
         return ProcessesOutput(processes=found)
 
     def list_runs(self, request: ListRuns, asker: Asker) -> RunsOutput:
         with tables.read(self._engine) as connection:
             _readable(connection, request.trace_id, asker)
-            return RunsOutput(runs=process_state.list_runs(connection, request.trace_id))
+            found = process_state.list_runs(connection, request.trace_id)
+            lost = self._lost_runs(connection, request.trace_id)
+        return RunsOutput(runs=[process_state.as_lost(run, lost) for run in found])
 
     def list_steps(self, request: ListSteps, asker: Asker) -> StepsOutput:
         with tables.read(self._engine) as connection:
             _readable(connection, request.trace_id, asker)
-            return StepsOutput(steps=list(process_state.list_steps(connection, request)))
+            lost = self._lost_runs(connection, request.trace_id)
+            found = process_state.list_steps(connection, request)
+            return StepsOutput(steps=[process_state.as_lost(step, lost) for step in found])
+
+    def _lost_runs(self, connection: sa.Connection, trace_id: str) -> dict[str, RunningRun]:
+        return self._liveness.lost(process_state.running_runs(connection, trace_id))
+
+    def _lost_processes(self, connection: sa.Connection, trace_id: str | None = None) -> set[str]:
+        """Those with runs that were not finished, of which none is alive: of all, or of this one."""
+        running = process_state.running_runs(connection, trace_id)
+        lost = self._liveness.lost(running)
+        alive = {run.trace_id for run in running if run.run_id not in lost}
+        return {run.trace_id for run in lost.values()} - alive
+
+
+def _in_use(run: RunningRun) -> FailedPrecondition:
+    since = run.started_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return FailedPrecondition(
+        f"thread {run.thread_id!r} is in use: run {run.run_id} is alive since {since}; let it end "
+        "or close its stream first, or run on another thread",
+        run_id=run.run_id,
+        thread_id=run.thread_id,
+        started_at=run.started_at.isoformat(),
+    )
 
 
 def _now() -> datetime:

@@ -21,6 +21,7 @@ from mindgraph_storage.messages import Command, decode_command, encode_error, en
 from mindgraph_storage.requests import Collect, Recover, Report, ReportOutput, Request, Verify
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.artifact_actions import ArtifactActions
+from mindgraph_storage.service.liveness import Liveness
 from mindgraph_storage.service.process_actions import ProcessActions
 from mindgraph_storage.service.upkeep import Upkeep
 from mindgraph_storage.service.value_actions import ValueActions
@@ -36,7 +37,8 @@ Handler = Callable[[Any, Asker], BaseModel]
 class StorageService:
     """Answers commands on one database and one store of files. Safe to call from many threads.
 
-    ``operators`` are the requester ids with the operator's right. The service owns the engine and disposes
+    ``operators`` are the requester ids with the operator's right. A run that was not heard of for
+    ``lost_after_seconds`` is lost. The service owns the engine and disposes
     of it in ``close``, which is idempotent.
     """
 
@@ -46,6 +48,7 @@ class StorageService:
         files: ArtifactFiles,
         *,
         operators: Iterable[str] = (),
+        lost_after_seconds: float = 30,
         node: str = "storage-primary",
     ) -> None:
         self._engine, self._node, self._operators = engine, node, frozenset(operators)
@@ -53,7 +56,7 @@ class StorageService:
         upkeep = Upkeep(engine, files, self._writer)
         self._handlers: dict[type[Request[Any]], Handler] = {
             **ArtifactActions(engine, files, self._writer).handlers(),
-            **ProcessActions(engine, self._writer).handlers(),
+            **ProcessActions(engine, self._writer, Liveness(lost_after_seconds)).handlers(),
             **ValueActions(engine, self._writer).handlers(),
             Recover: lambda request, asker: self._look_after(request, asker, upkeep.recover),
             Verify: lambda request, asker: self._look_after(request, asker, upkeep.verify),

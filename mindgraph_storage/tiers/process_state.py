@@ -5,15 +5,18 @@ Functions on an open connection; none commits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
 from mindgraph_storage.process import Process, Run, Step
 from mindgraph_storage.requests import (
+    BeginFrom,
     FinishRun,
     FinishStep,
     LinkCheckpoint,
@@ -37,6 +40,11 @@ from mindgraph_storage.tiers.tables import (
 __all__ = [
     "NEW_PARTICIPANT",
     "NEW_PROCESS",
+    "RunningRun",
+    "as_lost",
+    "beat_run",
+    "begin_from",
+    "enter",
     "find_process",
     "find_run",
     "finish_run",
@@ -46,7 +54,9 @@ __all__ = [
     "list_processes",
     "list_runs",
     "list_steps",
+    "lose_runs",
     "process_row",
+    "running_runs",
     "start_run",
     "start_step",
     "trace_of_attempt",
@@ -54,30 +64,48 @@ __all__ = [
 
 _THIS = sa.bindparam("this", type_=sa.String)
 NEW_PROCESS, NEW_PARTICIPANT = Prepared(insert_new(processes)), Prepared(insert_new(participants))
-_NEW_RUN, _NEW_STEP, _NEW_CHECKPOINT = insert_new(runs), insert_new(steps), insert_new(checkpoints)
+_NEW_RUN, _NEW_CHECKPOINT = insert_new(runs), Prepared(insert_new(checkpoints))
 _TOUCH = processes.update().where(processes.c.trace_id == _THIS)
 _END_RUN = runs.update().where(runs.c.run_id == _THIS)
-_THREAD = sa.select(runs.c.thread_id).where(runs.c.run_id == _THIS)
+_BEAT_RUN = runs.update().where(runs.c.run_id == _THIS, runs.c.status == "running")
 _TRACE_OF_RUN = sa.select(runs.c.trace_id).where(runs.c.run_id == _THIS)
-_END_STEP = steps.update().where(steps.c.attempt_id == _THIS)
 _TRACE_OF_ATTEMPT = sa.select(steps.c.trace_id).where(steps.c.attempt_id == _THIS)
 _LOSE_STEPS = steps.update().where(steps.c.run_id == _THIS, steps.c.status == "running")
-_LEFT_RUNNING = sa.select(runs.c.run_id).where(
-    runs.c.trace_id == sa.bindparam("trace"),
-    runs.c.thread_id == sa.bindparam("thread"),
-    runs.c.status == "running",
-    runs.c.run_id != sa.bindparam("but"),
+_LOSE_RUN = runs.update().where(runs.c.run_id == _THIS, runs.c.status == "running")
+
+
+def _given(column: str) -> sa.BindParameter[Any]:
+    return sa.bindparam(f"its_{column}", type_=steps.c[column].type)
+
+
+_END_STEP = Prepared(
+    steps.update()
+    .where(steps.c.attempt_id == _given("attempt_id"), steps.c.trace_id == _given("trace_id"))
+    .values({name: _given(name) for name in ("status", "error", "ended_at")})
 )
 
+_earlier = steps.alias("earlier")
 _TASK = ("trace_id", "thread_id", "task_id")
-_ATTEMPTS = sa.select(sa.func.count()).select_from(steps)
-_ATTEMPTS = _ATTEMPTS.where(
-    *(steps.c[name].is_not_distinct_from(sa.bindparam(f"its_{name}")) for name in _TASK)
+_ATTEMPT = sa.select(sa.func.count() + 1).select_from(_earlier)
+_ATTEMPT = _ATTEMPT.where(*(_earlier.c[name].is_not_distinct_from(_given(name)) for name in _TASK))
+_STEP_COLUMNS = [name for name in StartStep.model_fields if name in steps.c]
+_STARTED_COLUMNS = [*_STEP_COLUMNS, "status", "started_at"]
+_NEW_STEP = Prepared(
+    sqlite.insert(steps)
+    .from_select(
+        [*_STARTED_COLUMNS, "attempt"],
+        sa.select(*map(_given, _STARTED_COLUMNS), _ATTEMPT.scalar_subquery()).where(
+            runs.c.run_id == _given("run_id"), runs.c.trace_id == _given("trace_id")
+        ),
+    )
+    .on_conflict_do_nothing()
 )
+"""The attempt and its number within the task, where its run is one of its process: all in one statement."""
 
-_BEGAN_FROM = steps.update().where(
-    steps.c.thread_id == sa.bindparam("its_thread"),
-    steps.c.task_id == sa.bindparam("its_task"),
+_BEGAN_FROM = Prepared(
+    steps.update()
+    .where(*(steps.c[name] == _given(name) for name in ("trace_id", "thread_id", "task_id")))
+    .values(from_checkpoint_id=_given("from_checkpoint_id"))
 )
 
 _later = steps.alias("later")
@@ -89,7 +117,7 @@ _RUN_AGAIN = sa.exists().where(
 _OF_THIS_RUN = (steps.c.run_id == sa.bindparam("its_run_id")) & (
     steps.c.superstep <= sa.bindparam("its_superstep")
 )
-_PRODUCED = (
+_PRODUCED = Prepared(
     steps.update()
     .where(
         steps.c.trace_id == sa.bindparam("its_trace_id"),
@@ -102,13 +130,14 @@ _PRODUCED = (
     )
     .values(produced_checkpoint_id=sa.bindparam("its_checkpoint_id"))
 )
+_GONE = "its process ended without finishing it"
 
 
 def join_process(connection: sa.Connection, trace_id: str, agent_id: str | None, now: datetime) -> None:
     """The process is there, and the agent takes part in it."""
     NEW_PROCESS.insert(connection, [process_row(trace_id, now)])
     if agent_id is not None:
-        NEW_PARTICIPANT.insert(connection, [{"trace_id": trace_id, "agent_id": agent_id}])
+        enter(connection, trace_id, agent_id)
 
 
 def process_row(trace_id: str, now: datetime) -> dict[str, Any]:
@@ -116,73 +145,109 @@ def process_row(trace_id: str, now: datetime) -> dict[str, Any]:
     return {"trace_id": trace_id, "status": "completed", "created_at": now, "updated_at": now}
 
 
-def start_run(connection: sa.Connection, request: StartRun, agent_id: str | None, now: datetime) -> None:
-    """Opens the run; what the thread's earlier runs left running was lost with their process."""
-    join_process(connection, request.trace_id, agent_id, now)
-    if request.thread_id is not None:
-        _lose_runs(connection, request, now)
-    connection.execute(_NEW_RUN, {**request.model_dump(), "status": "running", "started_at": now})
-    _touch(connection, request.trace_id, "running", now)
+def enter(connection: sa.Connection, trace_id: str, agent_id: str) -> None:
+    """The agent takes part in a process that is there."""
+    NEW_PARTICIPANT.insert(connection, [{"trace_id": trace_id, "agent_id": agent_id}])
 
 
-def _lose_runs(connection: sa.Connection, request: StartRun, now: datetime) -> None:
-    this = {"trace": request.trace_id, "thread": request.thread_id, "but": request.run_id}
-    left = connection.scalars(_LEFT_RUNNING, this).all()
-    if not left:
-        return
-    ended = {"status": "lost", "ended_at": now, "error": "its process ended without finishing it"}
-    for table in (steps, runs):
-        rows = table.update().where(table.c.run_id.in_(left), table.c.status == "running")
-        connection.execute(rows.values(ended))
+def start_run(connection: sa.Connection, request: StartRun, agent_id: str | None, at: datetime) -> None:
+    """Opens the run. Its heart beats for the first time now, whenever it was that it started."""
+    join_process(connection, request.trace_id, agent_id, at)
+    started = {"status": "running", "started_at": at, "heartbeat_at": datetime.now(UTC)}
+    connection.execute(_NEW_RUN, {**request.model_dump(exclude={"at", "nested"}), **started})
+    _touch(connection, request.trace_id, "running", at)
 
 
-def finish_run(connection: sa.Connection, request: FinishRun, trace_id: str, now: datetime) -> None:
+def beat_run(connection: sa.Connection, run_id: str, now: datetime) -> None:
+    """The run is alive."""
+    connection.execute(_BEAT_RUN, {"this": run_id, "heartbeat_at": now})
+
+
+@dataclass(frozen=True)
+class RunningRun:
+    """A run that was not finished, and what tells whether it is alive."""
+
+    run_id: str
+    trace_id: str
+    thread_id: str | None
+    started_at: datetime
+    heartbeat_at: datetime
+    os_process: str | None
+
+
+_RUNNING = sa.select(*(runs.c[one.name] for one in fields(RunningRun))).where(runs.c.status == "running")
+_RUNNING_IN = _RUNNING.where(runs.c.trace_id == _THIS)
+
+
+def running_runs(connection: sa.Connection, trace_id: str | None = None) -> list[RunningRun]:
+    """The runs that were not finished: of a process, or all of them."""
+    query, values = (_RUNNING, {}) if trace_id is None else (_RUNNING_IN, {"this": trace_id})
+    return [RunningRun(*row) for row in connection.execute(query, values)]
+
+
+def lose_runs(connection: sa.Connection, lost: Iterable[RunningRun]) -> None:
+    """Runs that were alive for the last time at their last heartbeat, and their steps."""
+    for run in lost:
+        ended = {"this": run.run_id, "status": "lost", "ended_at": run.heartbeat_at, "error": _GONE}
+        for statement in (_LOSE_STEPS, _LOSE_RUN):
+            connection.execute(statement, ended)
+
+
+RecordT = TypeVar("RecordT", Run, Step)
+
+
+def as_lost(record: RecordT, lost: Mapping[str, RunningRun]) -> RecordT:
+    """The record as ``lose_runs`` will write it, where its run is one of these."""
+    if record.status != "running" or record.run_id not in lost:
+        return record
+    ended_at = lost[record.run_id].heartbeat_at
+    return record.model_copy(update={"status": "lost", "ended_at": ended_at, "error": _GONE})
+
+
+def finish_run(connection: sa.Connection, request: FinishRun, trace_id: str, at: datetime) -> None:
     """Closes the run; attempts of it that never ended are lost."""
-    ended = {"this": request.run_id, "ended_at": now}
+    ended = {"this": request.run_id, "ended_at": at}
     connection.execute(_LOSE_STEPS, {**ended, "status": "lost", "error": "its run ended before it"})
     connection.execute(_END_RUN, {**ended, "status": request.status, "error": request.error})
-    _began_from(connection, connection.scalar(_THREAD, {"this": request.run_id}), request.began_from)
-    _touch(connection, trace_id, request.status, now)
+    _touch(connection, trace_id, request.status, at)
 
 
-def _touch(connection: sa.Connection, trace_id: str, status: str, now: datetime) -> None:
-    connection.execute(_TOUCH, {"this": trace_id, "status": status, "updated_at": now})
+def _touch(connection: sa.Connection, trace_id: str, status: str, at: datetime) -> None:
+    connection.execute(_TOUCH, {"this": trace_id, "status": status, "updated_at": at})
 
 
-def start_step(connection: sa.Connection, request: StartStep, now: datetime) -> None:
-    """Opens the attempt and counts it within its task; its agent takes part in the process from now on."""
-    join_process(connection, request.trace_id, request.agent_id, now)
-    values = request.model_dump()
-    earlier = connection.scalar(_ATTEMPTS, {f"its_{name}": values[name] for name in _TASK}) or 0
+def start_step(connection: sa.Connection, request: StartStep, at: datetime) -> bool:
+    """Opens the attempt and counts it within its task; False where it is there, or its run is not."""
+    values = {f"its_{name}": getattr(request, name) for name in _STEP_COLUMNS}
     root = request.root_attempt_id or request.attempt_id
-    started = {"attempt": earlier + 1, "status": "running", "started_at": now, "root_attempt_id": root}
-    connection.execute(_NEW_STEP, {**values, **started})
+    started = {"its_status": "running", "its_started_at": at, "its_root_attempt_id": root}
+    return _NEW_STEP.change(connection, {**values, **started}) > 0
 
 
-def finish_step(connection: sa.Connection, request: FinishStep, now: datetime) -> None:
-    """Closes the attempt."""
-    ended = {"status": request.status, "error": request.error, "ended_at": now}
-    connection.execute(_END_STEP, {"this": request.attempt_id, **ended})
+def finish_step(connection: sa.Connection, request: FinishStep, trace_id: str, at: datetime) -> bool:
+    """Closes the attempt; False where this process has none such."""
+    ended = {"its_status": request.status, "its_error": request.error, "its_ended_at": at}
+    this = {"its_attempt_id": request.attempt_id, "its_trace_id": trace_id}
+    return _END_STEP.change(connection, {**this, **ended}) > 0
 
 
-def link_checkpoint(connection: sa.Connection, request: LinkCheckpoint, now: datetime) -> None:
-    """Records the checkpoint and which completed attempts it holds the writes of.
+def link_checkpoint(connection: sa.Connection, request: LinkCheckpoint, at: datetime) -> None:
+    """Records the checkpoint and which completed attempts it holds the writes of; repeating it does nothing.
 
     Those are the attempts of this run in this namespace up to its superstep (``durability="exit"`` folds
     many into one), and those of an earlier run that began from its parent.
     """
-    checkpoint = request.model_dump(exclude={"began_from"})
-    connection.execute(_NEW_CHECKPOINT, {**checkpoint, "created_at": now})
-    _began_from(connection, request.thread_id, request.began_from)
-    if request.source == "loop" and request.superstep is not None:
-        connection.execute(_PRODUCED, {f"its_{name}": value for name, value in checkpoint.items()})
+    checkpoint = request.model_dump(exclude={"at"})
+    is_new = _NEW_CHECKPOINT.insert(connection, [{**checkpoint, "created_at": at}]) > 0
+    if is_new and request.source == "loop" and request.superstep is not None:
+        _PRODUCED.change(connection, {f"its_{name}": value for name, value in checkpoint.items()})
 
 
-def _began_from(connection: sa.Connection, thread_id: str | None, checkpoint_of: Mapping[str, str]) -> None:
+def begin_from(connection: sa.Connection, request: BeginFrom) -> None:
     """The checkpoint a task began from is the same for all its attempts, those that were lost too."""
-    for task_id, checkpoint_id in checkpoint_of.items():
-        told = {"its_thread": thread_id, "its_task": task_id, "from_checkpoint_id": checkpoint_id}
-        connection.execute(_BEGAN_FROM, told)
+    this = {"its_trace_id": request.trace_id, "its_thread_id": request.thread_id}
+    told = {"its_task_id": request.task_id, "its_from_checkpoint_id": request.checkpoint_id}
+    _BEGAN_FROM.change(connection, {**this, **told})
 
 
 def find_process(connection: sa.Connection, trace_id: str, allowed: Condition) -> tuple[Process, bool] | None:
@@ -208,12 +273,17 @@ def trace_of_attempt(connection: sa.Connection, attempt_id: str) -> str | None:
     return connection.scalar(_TRACE_OF_ATTEMPT, {"this": attempt_id})
 
 
-def list_processes(connection: sa.Connection, request: ListProcesses, allowed: Condition) -> list[Process]:
-    """One page, newest first."""
+def list_processes(
+    connection: sa.Connection, request: ListProcesses, allowed: Condition, lost: Collection[str]
+) -> list[Process]:
+    """One page, newest first; ``lost`` are those that say running and are not."""
     order = sa.tuple_(processes.c.created_at, processes.c.trace_id)
-    query = sa.select(processes).where(allowed.sql)
+    is_lost = processes.c.trace_id.in_(lost) & (processes.c.status == "running")
+    status = sa.case((is_lost, "lost"), else_=processes.c.status).label("status")
+    others = (column for column in processes.c if column.name != "status")
+    query = sa.select(*others, status).where(allowed.sql)
     if request.status is not None:
-        query = query.where(processes.c.status == request.status)
+        query = query.where(status == request.status)
     if request.thread_id is not None:
         on_thread = sa.select(runs.c.trace_id).where(runs.c.thread_id == request.thread_id)
         query = query.where(processes.c.trace_id.in_(on_thread))

@@ -105,6 +105,12 @@ GOOD: dict[str, dict[str, Any]] = {
         "agent_id": "agent.a",
     },
     "finish_step": {"attempt_id": "attempt", "status": "completed"},
+    "begin_from": {
+        "trace_id": "trace_xyz",
+        "thread_id": "thread",
+        "task_id": "task",
+        "checkpoint_id": "checkpoint",
+    },
     "link_checkpoint": {
         "thread_id": "thread",
         "checkpoint_ns": "",
@@ -124,6 +130,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "thread_id": "thread",
         "values": [{"artifact_id": "art_b", "holder": "saver"}],
     },
+    "record_events": {"events": [{"finish_step": {"attempt_id": "attempt", "status": "completed"}}]},
+    "beat_run": {"run_id": "run"},
     "get_process": {"trace_id": "trace_xyz"},
     "list_processes": {},
     "list_runs": {"trace_id": "trace_xyz"},
