@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mindgraph_storage import StorageClient, open_storage
+from mindgraph_storage.langgraph import with_storage
 from mindgraph_storage.process import Step
 
-from .rows import told
+from .graphs import chain, saves
+from .rows import told, visible
+from .ways import Way, on_thread
 
 TESTS = Path(__file__).parents[1]
 LIMIT = 60
@@ -55,14 +60,18 @@ def assert_drafted_twice(storage: StorageClient, lost: Step, done: Step) -> None
     assert lost.error
 
 
-def test_a_killed_process_leaves_rows_that_say_running(data_dir: Path) -> None:
-    """Until somebody goes on, what was killed is shown as running, and what it saved can be loaded."""
+def test_what_was_killed_shows_as_lost(data_dir: Path) -> None:
+    """Before anybody goes on, at once, what was killed is shown as lost, and what it saved can be loaded."""
     data_dir.mkdir()
     assert run(data_dir, "plain", "sync").returncode == -signal.SIGKILL
 
     with open_storage(data_dir) as storage:
-        assert told(storage.list_steps("t")) == [("plan", 1, "completed"), ("draft", 1, "running")]
-        assert [r.status for r in storage.list_runs("t")] == ["running"]
+        assert told(storage.list_steps("t")) == [("plan", 1, "completed"), ("draft", 1, "lost")]
+        (run_killed,) = storage.list_runs("t")
+        assert (run_killed.status, storage.get_process("t").status) == ("lost", "lost")
+        assert run_killed.ended_at is not None
+        assert [p.trace_id for p in storage.list_processes(status="lost")] == ["t"]
+        assert storage.list_processes(status="running") == []
         first, second, other = [storage.load_artifact(m) for m in storage.list_artifacts(trace_id="t")]
         assert (first, second) == ("the same words", "more words")
         assert other.startswith("by ")
@@ -135,3 +144,24 @@ def test_starts_again_where_nothing_was_persisted(data_dir: Path) -> None:
         held = [step.produced_checkpoint_id is not None for step in storage.list_steps("t")]
         assert held == [False, False, True, True, True]
         assert [r.status for r in storage.list_runs("t")] == ["lost", "completed"]
+
+
+async def test_a_checkpoint_that_nobody_told(way: Way, storage: StorageClient, tmp_path: Path) -> None:
+    """Where a process died between a checkpoint and the word of it, the next run finds it in the saver."""
+    nodes = (saves(storage, "first"), saves(storage, "second"), saves(storage, "third"))
+    recorded = with_storage(chain(*nodes, saver=way.saver, before=["second", "third"]), storage)
+    inputs: list[Any] = [{"words": []}, None]
+    for given in inputs:
+        await way.invoke(recorded, given, on_thread("t"))
+    with closing(sqlite3.connect(tmp_path / "data" / "storage.db")) as database, database:
+        (untold,) = database.execute("SELECT max(checkpoint_id) FROM checkpoints").fetchone()
+        database.execute("DELETE FROM checkpoints WHERE checkpoint_id = ?", [untold])
+        database.execute(
+            "UPDATE steps SET produced_checkpoint_id = NULL WHERE produced_checkpoint_id = ?", [untold]
+        )
+    await way.invoke(recorded, None, on_thread("t"))
+
+    shown = visible(storage, await way.get_state(recorded, on_thread("t")))
+    assert shown == ["first: ", "second: first", "third: first second"]
+    second = storage.list_steps("t")[1]
+    assert (second.step_id, second.produced_checkpoint_id) == ("second", untold)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langgraph.cache.memory import InMemoryCache
 from langgraph.func import entrypoint, task
 from langgraph.pregel import Pregel
-from langgraph.types import Command, interrupt
+from langgraph.types import CachePolicy, Command, interrupt
 
 from mindgraph_storage import StorageClient
 from mindgraph_storage.langgraph import with_storage
@@ -173,3 +174,35 @@ async def test_a_task_that_fails(way: Way, storage: StorageClient) -> None:
     assert {(s.status, s.error) for s in storage.list_steps("t")} == {("failed", "Broken('sun')")}
     assert len(storage.list_steps("t")) == 2
     assert [run.error for run in storage.list_runs("t")] == ["Broken('sun')"]
+
+
+async def test_a_task_that_is_cached(way: Way, storage: StorageClient, log: NodeLog) -> None:
+    """A task answered from the cache did not run: it has no row, and its entrypoint has one."""
+
+    def save(topic: str) -> str:
+        log.note()
+        return str(storage.save_artifact(topic, name="topic")["name"])
+
+    cached: Any = task(name="research", cache_policy=CachePolicy())
+    research = cached(save)
+
+    if way.is_async:
+
+        @entrypoint(checkpointer=way.saver, cache=InMemoryCache())
+        async def write(topic: str) -> str:
+            return str(await research(topic))
+
+        recorded: Graph = with_storage(write, storage)
+    else:
+
+        @entrypoint(checkpointer=way.saver, cache=InMemoryCache())
+        def write_sync(topic: str) -> str:
+            return str(research(topic).result())
+
+        recorded = with_storage(write_sync, storage)
+    for thread_id in ("ran", "cached"):
+        assert await way.invoke(recorded, "otters", on_thread(thread_id)) == "topic"
+
+    assert [step.step_id for step in storage.list_steps("ran")][1:] == ["research"]
+    assert len(storage.list_steps("cached")) == 1
+    assert executions_of(storage.list_steps("ran")[1:]) == log.executions

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from langgraph.types import Command, interrupt
+
 from mindgraph_storage import StorageClient
 from mindgraph_storage.langgraph import with_storage
 
 from .graphs import State, chain, says
-from .rows import links_in, links_of, told
+from .rows import NodeLog, links_in, links_of, told
 from .ways import Graph, Way, on_thread
 
 
@@ -126,3 +128,29 @@ async def test_deleting_a_thread(way: Way, storage: StorageClient) -> None:
 def _id(config: Any) -> str:
     checkpoint_id: str = config["configurable"]["checkpoint_id"]
     return checkpoint_id
+
+
+async def test_resumed_twice_at_one_checkpoint(way: Way, storage: StorageClient, log: NodeLog) -> None:
+    """A checkpoint resumed twice goes on as in a plain graph: a row for whatever ran, a branch for each."""
+
+    def ask(state: State) -> dict[str, Any]:
+        log.note()
+        return {"words": [interrupt("which?")]}
+
+    async def answers(graph: Graph, thread_id: str) -> list[Any]:
+        await way.invoke(graph, {"words": []}, on_thread(thread_id))
+        asked = (await way.get_state(graph, on_thread(thread_id))).config
+        return [await way.invoke(graph, Command(resume=answer), asked) for answer in ("this", "that")]
+
+    plain = chain(ask, says("end"), saver=way.saver)
+    expected = await answers(plain, "plain")
+    ran = len(log.executions)
+    assert await answers(with_storage(plain, storage), "t") == expected
+
+    steps = storage.list_steps("t")
+    asking = [step.task_id for step in steps if step.step_id == "ask"]
+    assert asking == [execution.task_id for execution in log.executions[ran:]]
+    ends = [step for step in steps if step.step_id == "end"]
+    assert [step.status for step in ends] == ["completed", "completed"]
+    assert len({step.produced_checkpoint_id for step in ends}) == 2
+    assert [run.status for run in storage.list_runs("t")] == ["interrupted", "completed", "completed"]

@@ -115,3 +115,23 @@ async def test_streamed_runs_are_recorded_alike(face: Way, storage: StorageClien
         ("ask", 1, "interrupted"),
     ]
     assert [s.superstep for s in streamed] == [s.superstep for s in invoked]
+
+
+@pytest.mark.filterwarnings("ignore:The v3 streaming protocol on Pregel is experimental")
+async def test_typed_event_streams(face: Way, storage: StorageClient) -> None:
+    """stream_events gives the plain graph's states and output, and its run is recorded and ended."""
+
+    async def states(graph: Graph) -> tuple[list[Any], Any]:
+        if face.is_async:
+            run: Any = await graph.astream_events({"words": ["in"]}, on_thread("t"), version="v3")
+            return [state async for state in run.values], await run.output()
+        run = graph.stream_events({"words": ["in"]}, on_thread("t"), version="v3")
+        return list(run.values), run.output
+
+    def talk(saver: Saver) -> Compiled:
+        return chain(says("plan"), says("end"), saver=saver)
+
+    expected = await states(talk(InMemorySaver()))
+    assert await states(with_storage(talk(face.saver), storage)) == expected
+    assert told(storage.list_steps("t")) == [("plan", 1, "completed"), ("end", 1, "completed")]
+    assert [run.status for run in storage.list_runs("t")] == ["completed"]

@@ -1,0 +1,201 @@
+"""What waits for what: few commands, in order, on disk where that counts, and never lost on the way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint, task
+
+from mindgraph_storage import NotFound, ResourceExhausted, StorageClient, Unavailable
+from mindgraph_storage.client.outbox import Outbox
+from mindgraph_storage.langgraph import with_storage
+from mindgraph_storage.requests import FinishRun, RecordEvents
+
+from .graphs import Broken, State, chain, saves, says
+from .listening import listening_to
+from .rows import told
+from .ways import Graph, Saver, Way, on_thread
+
+
+def three_steps(saver: Saver, storage: StorageClient) -> Graph:
+    return with_storage(chain(says("plan"), says("work"), says("end"), saver=saver), storage)
+
+
+def actions_of(request: RecordEvents) -> list[str]:
+    return [event.told.action for event in request.events]
+
+
+async def test_one_command_a_step(way: Way, storage: StorageClient) -> None:
+    """What ended and what was persisted rides along with the next start: one command for each superstep."""
+    transport = listening_to(storage)
+    await way.invoke(three_steps(way.saver, storage), {"words": []}, on_thread("t"))
+
+    assert [actions_of(request) for request in transport.recorded] == [
+        ["start_run"],
+        ["link_checkpoint", "link_checkpoint"],  # what an earlier run may have left, on disk
+        ["start_step"],
+        ["finish_step", "link_checkpoint", "start_step"],
+        ["finish_step", "link_checkpoint", "start_step"],
+        ["finish_step", "link_checkpoint", "finish_run"],
+    ]
+
+
+async def test_what_shows_an_artifact_is_on_disk(way: Way, storage: StorageClient) -> None:
+    """The end of a step that saved, and the checkpoint that shows it, survive the loss of power at once."""
+    transport = listening_to(storage)
+    recorded = with_storage(
+        chain(says("plan"), saves(storage, "draft"), says("end"), saver=way.saver), storage
+    )
+    await way.invoke(recorded, {"words": []}, on_thread("t"))
+
+    draft = next(step for step in storage.list_steps("t") if step.step_id == "draft")
+    ends = {draft.attempt_id, draft.produced_checkpoint_id}
+    synced = [event.told for request in transport.recorded if request.sync for event in request.events]
+    assert {getattr(t, "attempt_id", None) or getattr(t, "checkpoint_id", None) for t in synced} >= ends
+    starts = [request for request in transport.recorded if "start_step" in actions_of(request)]
+    assert not any(request.sync for request in starts)  # nothing waits for a disk before a node runs
+
+
+def test_what_was_not_told_yet_is_told_first(storage: StorageClient, saver: Saver) -> None:
+    """Whatever is read through the same storage in the middle of a run counts with all that happened."""
+    seen: list[list[tuple[str, int, str]]] = []
+    made: list[list[str | None]] = []
+
+    def look(state: State) -> dict[str, Any]:
+        seen.append(told(storage.list_steps("t")))
+        made.append([step.produced_checkpoint_id for step in storage.list_steps("t")])
+        return {"words": ["look"]}
+
+    recorded = with_storage(chain(says("plan"), look, saver=saver), storage)
+    parts = recorded.stream({"words": []}, on_thread("t"), stream_mode="updates")
+    between = [told(storage.list_steps("t"))[-1] for _ in parts]
+
+    assert seen == [[("plan", 1, "completed"), ("look", 1, "running")]]
+    assert made[0][0] is not None
+    assert between == [("plan", 1, "completed"), ("look", 1, "completed")]
+
+
+def test_a_run_that_ended_is_told_to_everybody(open_again: Callable[[], StorageClient], saver: Saver) -> None:
+    """When an invocation returned, another client reads all of it."""
+    recorder, reader = open_again(), open_again()
+    three_steps(saver, recorder).invoke({"words": []}, on_thread("t"))
+    assert told(reader.list_steps("t")) == [(name, 1, "completed") for name in ("plan", "work", "end")]
+    assert all(step.produced_checkpoint_id for step in reader.list_steps("t"))
+
+
+def test_times_are_those_of_what_happened(storage: StorageClient, saver: Saver) -> None:
+    """A step that was told late ended when it ended, not when that was told."""
+    held = threading.Event()
+    recorded = three_steps(saver, storage)
+    parts = iter(recorded.stream({"words": []}, on_thread("t"), stream_mode="updates"))
+    next(parts)
+    held.wait(0.05)
+    list(parts)
+
+    plan, work, _ = storage.list_steps("t")
+    assert plan.ended_at is not None
+    assert (work.started_at - plan.ended_at).total_seconds() >= 0.05
+    assert plan.started_at <= plan.ended_at <= work.started_at
+
+
+def test_refused_on_the_way_is_raised_once(storage: StorageClient) -> None:
+    """What was sent by nobody's hand and refused is raised by what is asked next, and only there."""
+    outbox = Outbox(storage, "t")
+    outbox.add(FinishRun(run_id="nobody", status="completed"))
+    outbox.try_to_send()
+    storage.heartbeat.beat()
+
+    with pytest.raises(NotFound, match="nobody"):
+        storage.list_processes()
+    assert storage.list_processes() == []
+
+
+def test_an_error_of_the_graph_is_the_one_that_is_seen(storage: StorageClient) -> None:
+    """Where the storage is gone when a node fails, the node's error is raised and the rows follow."""
+    transport = listening_to(storage)
+
+    def broken(state: State) -> dict[str, Any]:
+        transport.is_down = True
+        raise Broken
+
+    recorded = with_storage(chain(broken, saver=InMemorySaver()), storage)
+    with pytest.raises(Broken):
+        recorded.invoke({"words": []}, on_thread("t"))
+    transport.is_down = False
+
+    assert told(storage.list_steps("t")) == [("broken", 1, "failed")]
+    assert [run.status for run in storage.list_runs("t")] == ["failed"]
+
+
+def test_a_heartbeat_takes_along_what_waits(
+    storage: StorageClient, open_again: Callable[[], StorageClient]
+) -> None:
+    """Others learn with the next heartbeat what has nothing to ride along with."""
+    recorded = three_steps(InMemorySaver(), storage)
+    parts = iter(recorded.stream({"words": []}, on_thread("t"), stream_mode="updates"))
+    next(parts)
+    reader = open_again()
+    assert told(reader.list_steps("t")) == [("plan", 1, "running")]
+    storage.heartbeat.beat()
+    assert told(reader.list_steps("t")) == [("plan", 1, "completed")]
+    list(parts)
+
+
+def test_an_outage_between_steps_surfaces(storage: StorageClient, saver: Saver) -> None:
+    """What could not be told fails the next step that waits, and is told once that is possible."""
+    transport = listening_to(storage)
+
+    def cut(state: State) -> dict[str, Any]:
+        transport.is_down = True
+        return {"words": ["cut"]}
+
+    recorded = with_storage(chain(cut, says("after"), saver=saver), storage)
+    with pytest.raises(Unavailable):
+        recorded.invoke({"words": []}, on_thread("t"))
+    transport.is_down = False
+
+    assert told(storage.list_steps("t")) == [("cut", 1, "completed"), ("after", 1, "failed")]
+    assert "Unavailable" in (storage.list_steps("t")[1].error or "")
+    assert [run.status for run in storage.list_runs("t")] == ["failed"]
+
+
+def test_a_full_disk_can_be_read(storage: StorageClient, saver: Saver) -> None:
+    """What there is no room for fails the step that waits for it, hinders no reader, and is told later."""
+    transport = listening_to(storage)
+
+    def fill(state: State) -> dict[str, Any]:
+        transport.is_full = True
+        return {"words": ["fill"]}
+
+    recorded = with_storage(chain(fill, says("after"), saver=saver), storage)
+    with pytest.raises(ResourceExhausted):
+        recorded.invoke({"words": []}, on_thread("t"))
+    assert told(storage.list_steps("t")) == [("fill", 1, "running")]
+    transport.is_full = False
+    assert told(storage.list_steps("t")) == [("fill", 1, "completed"), ("after", 1, "failed")]
+
+
+def test_an_end_is_told_before_the_writes(open_again: Callable[[], StorageClient]) -> None:
+    """When the writes of what saved, or of what is around it, are persisted, all can read how it ended."""
+    storage, reader = open_again(), open_again()
+    seen: dict[str, str] = {}
+
+    class Watching(InMemorySaver):
+        def put_writes(self, config: Any, writes: Any, task_id: str, task_path: str = "") -> None:
+            seen.update({s.step_id: s.status for s in reader.list_steps("t") if s.task_id == task_id})
+            super().put_writes(config, writes, task_id, task_path)
+
+    @task
+    def keep() -> str:
+        return str(storage.save_artifact("text", name="kept")["name"])
+
+    @entrypoint(checkpointer=Watching())
+    def work(words: list[str]) -> str:
+        return str(keep().result())
+
+    with_storage(work, storage).invoke([], on_thread("t"))
+    assert seen == {"keep": "completed", "work": "completed"}
