@@ -19,9 +19,11 @@ from mindgraph_storage.client import StorageClient
 from mindgraph_storage.langgraph.passing import PassingSaver, class_before
 from mindgraph_storage.langgraph.place import recorders_of, thread_of, trace_of
 from mindgraph_storage.langgraph.recorder import RunRecorder
-from mindgraph_storage.requests import LinkCheckpoint
+from mindgraph_storage.requests import FindCheckpoint, LinkCheckpoint
 
 __all__ = ["recording"]
+
+_MOST_ADOPTED = 32  # further back a thread was not recorded at all
 
 
 class _Recording(PassingSaver):
@@ -34,19 +36,56 @@ class _Recording(PassingSaver):
         return recording(inner, self.storage)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        found = self.inner.get_tuple(config)
-        self._stand_at(config, found)
+        found = older = self.inner.get_tuple(config)
+        if (recorder := self._stand_at(config, found)) is not None:
+            unknown = list[CheckpointTuple]()
+            while older and len(unknown) < _MOST_ADOPTED and not self._is_known(older, recorder):
+                unknown.append(older)
+                older = self.inner.get_tuple(older.parent_config) if older.parent_config else None
+            self._adopt(unknown, recorder)
         return found
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        found = await self.inner.aget_tuple(config)
-        self._stand_at(config, found)
+        found = older = await self.inner.aget_tuple(config)
+        if (recorder := self._stand_at(config, found)) is not None:
+            unknown = list[CheckpointTuple]()
+            while (
+                older
+                and len(unknown) < _MOST_ADOPTED
+                and not await asyncio.to_thread(self._is_known, older, recorder)
+            ):
+                unknown.append(older)
+                older = await self.inner.aget_tuple(older.parent_config) if older.parent_config else None
+            await asyncio.to_thread(self._adopt, unknown, recorder)
         return found
 
-    def _stand_at(self, config: RunnableConfig, found: CheckpointTuple | None) -> None:
-        if found is not None and (recorder := _recorder(config)) is not None:
-            configurable = found.config["configurable"]
-            recorder.at_checkpoint(configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"])
+    def _stand_at(self, config: RunnableConfig, found: CheckpointTuple | None) -> RunRecorder | None:
+        """Tells the run where a graph of it stands; the run, where its own graph begins there."""
+        if (recorder := _recorder(config)) is None:
+            return None
+        checkpoint_ns = config["configurable"].get("checkpoint_ns", "")
+        checkpoint_id = found.checkpoint["id"] if found else None
+        is_its_own = recorder.begins_at(checkpoint_ns, checkpoint_id)
+        if checkpoint_id is not None:
+            recorder.at_checkpoint(checkpoint_ns, checkpoint_id)
+        return recorder if is_its_own else None
+
+    def _is_known(self, persisted: CheckpointTuple, recorder: RunRecorder) -> bool:
+        request = FindCheckpoint(**_key(persisted), trace_id=recorder.trace_id)
+        return self.storage.request(request, from_within=recorder.trace_id).is_known
+
+    def _adopt(self, unknown: Sequence[CheckpointTuple], recorder: RunRecorder) -> None:
+        """Enters what was persisted when nobody recorded, or just before a process was killed."""
+        for persisted in reversed(unknown):
+            parent = persisted.parent_config or {}
+            request = LinkCheckpoint(
+                **_key(persisted),
+                parent_checkpoint_id=parent.get("configurable", {}).get("checkpoint_id"),
+                source=persisted.metadata.get("source"),
+                superstep=persisted.metadata.get("step"),
+                trace_id=recorder.trace_id,
+            )
+            self.storage.request(request, from_within=recorder.trace_id)
 
     def put(
         self,
@@ -106,6 +145,15 @@ class _Recording(PassingSaver):
             began_from=recorder.take_began_from() if recorder else {},
         )
         self.storage.request(request, from_within=trace_id)
+
+
+def _key(persisted: CheckpointTuple) -> dict[str, str]:
+    configurable = persisted.config["configurable"]
+    return {
+        "thread_id": str(configurable["thread_id"]),
+        "checkpoint_ns": configurable.get("checkpoint_ns", ""),
+        "checkpoint_id": persisted.checkpoint["id"],
+    }
 
 
 def _recorder(config: RunnableConfig) -> RunRecorder | None:

@@ -28,11 +28,12 @@ _MOST_ERROR_CHARACTERS = 2000
 
 @dataclass(frozen=True)
 class _Enclosing:
-    """The step around a callback: namespace, root-level attempt, and where its writes are checkpointed."""
+    """The step around a callback, where its writes are checkpointed, its attempt and the outermost one."""
 
     namespace: str
-    root_attempt_id: str | None
     graph_ns: str
+    attempt_id: str | None = None
+    root_attempt_id: str | None = None
 
 
 class RunRecorder(GraphCallbackHandler, Recorder):
@@ -55,12 +56,13 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         self.storage, self.trace_id, self.thread_id, self.root = storage, trace_id, thread_id, root
         self.run_id = str(uuid.uuid4())
         self._configurable = configurable
-        self._base = _Enclosing(base_ns, None, base_ns)
+        self._base = _Enclosing(base_ns, base_ns)
         self._enclosing: dict[UUID, _Enclosing | None] = {}
         self._attempts: dict[UUID, Attempt] = {}
         self._not_ours: set[UUID] = set()
         self._began_from: dict[str, str] = {}
         self._checkpoints: dict[str, str] = {}
+        self._began_at: dict[str, str | None] = {}
         self.is_sync = False
         self._interrupted = False
 
@@ -103,6 +105,23 @@ class RunRecorder(GraphCallbackHandler, Recorder):
     def at_checkpoint(self, checkpoint_ns: str, checkpoint_id: str) -> None:
         """Where a graph of this run stands: with ``durability="sync"`` its next steps begin there."""
         self._checkpoints[checkpoint_ns] = checkpoint_id
+        self.begins_at(checkpoint_ns, checkpoint_id)
+
+    def begins_at(self, checkpoint_ns: str, checkpoint_id: str | None) -> bool:
+        """What the saver told of a graph of this run first counts, None is an empty thread.
+
+        Returns whether this is where the run's own graph begins.
+        """
+        is_first = checkpoint_ns == self._base.graph_ns and checkpoint_ns not in self._began_at
+        self._began_at.setdefault(checkpoint_ns, checkpoint_id)
+        return is_first
+
+    def branch_from(self, checkpoint_map: Mapping[str, str]) -> list[str] | None:
+        namespace = self._base.graph_ns
+        if namespace not in self._began_at:
+            return None
+        known = (checkpoint_map.get(namespace), self._began_at[namespace])
+        return [checkpoint_id for checkpoint_id in known if checkpoint_id is not None]
 
     def take_began_from(self) -> dict[str, str]:
         """What was gathered since the last time."""
@@ -154,13 +173,14 @@ class RunRecorder(GraphCallbackHandler, Recorder):
             graph_ns = f"{enclosing.namespace}|~|{graph_ns}"  # no checkpoint of this run's is called so
         attempt_id = str(uuid.uuid4())
         root_attempt_id = enclosing.root_attempt_id
-        self._enclosing[run_id] = _Enclosing(namespace, root_attempt_id or attempt_id, graph_ns)
+        self._enclosing[run_id] = _Enclosing(namespace, graph_ns, attempt_id, root_attempt_id or attempt_id)
         agent_id = agent_of(self._configurable, node)
         attempt = Attempt(attempt_id, task_id, agent_id)
         self.send(
             StartStep(
                 attempt_id=attempt_id,
                 root_attempt_id=root_attempt_id,
+                parent_attempt_id=enclosing.attempt_id,
                 run_id=self.run_id,
                 trace_id=self.trace_id,
                 step_id=node,

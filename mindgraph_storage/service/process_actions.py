@@ -13,8 +13,10 @@ from mindgraph_storage.errors import AlreadyExists, NotFound, PermissionDenied
 from mindgraph_storage.process import Process
 from mindgraph_storage.requests import (
     Done,
+    FindCheckpoint,
     FinishRun,
     FinishStep,
+    FoundOutput,
     GetProcess,
     LinkCheckpoint,
     ListProcesses,
@@ -30,7 +32,7 @@ from mindgraph_storage.requests import (
 )
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.writer import Transaction, Writer
-from mindgraph_storage.tiers import artifacts, process_state, tables
+from mindgraph_storage.tiers import artifacts, lineage, process_state, tables
 
 __all__ = ["ProcessActions"]
 
@@ -51,6 +53,7 @@ class ProcessActions:
             StartStep: self.start_step,
             FinishStep: self.finish_step,
             LinkCheckpoint: self.link_checkpoint,
+            FindCheckpoint: self.find_checkpoint,
             GetProcess: self.get_process,
             ListProcesses: self.list_processes,
             ListRuns: self.list_runs,
@@ -103,6 +106,12 @@ class ProcessActions:
         return self._do(
             lambda transaction: process_state.link_checkpoint(transaction.connection, request, _now())
         )
+
+    def find_checkpoint(self, request: FindCheckpoint, asker: Asker) -> FoundOutput:
+        asker.must_act_in(request.trace_id, request.action)
+        with tables.read(self._engine) as connection:
+            key = (request.thread_id, request.checkpoint_ns, request.checkpoint_id)
+            return FoundOutput(is_known=lineage.spot_of(connection, *key) is not None)
 
     def _do(self, work: Callable[[Transaction], None]) -> Done:
         self._writer.write(work)

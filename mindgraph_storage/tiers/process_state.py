@@ -22,11 +22,11 @@ from mindgraph_storage.requests import (
     StartRun,
     StartStep,
 )
+from mindgraph_storage.tiers import lineage
 from mindgraph_storage.tiers.prepared import Prepared
 from mindgraph_storage.tiers.tables import (
     Condition,
     artifact_uses,
-    checkpoints,
     insert_new,
     participants,
     processes,
@@ -54,7 +54,7 @@ __all__ = [
 
 _THIS = sa.bindparam("this", type_=sa.String)
 NEW_PROCESS, NEW_PARTICIPANT = Prepared(insert_new(processes)), Prepared(insert_new(participants))
-_NEW_RUN, _NEW_STEP, _NEW_CHECKPOINT = insert_new(runs), insert_new(steps), insert_new(checkpoints)
+_NEW_RUN, _NEW_STEP = insert_new(runs), insert_new(steps)
 _TOUCH = processes.update().where(processes.c.trace_id == _THIS)
 _END_RUN = runs.update().where(runs.c.run_id == _THIS)
 _THREAD = sa.select(runs.c.thread_id).where(runs.c.run_id == _THIS)
@@ -89,6 +89,11 @@ _RUN_AGAIN = sa.exists().where(
 _OF_THIS_RUN = (steps.c.run_id == sa.bindparam("its_run_id")) & (
     steps.c.superstep <= sa.bindparam("its_superstep")
 )
+_OF_A_LOST_RUN = sa.and_(  # that was killed before it could tell
+    sa.bindparam("its_run_id", type_=sa.String).is_(None),
+    steps.c.superstep == sa.bindparam("its_superstep"),
+    steps.c.from_checkpoint_id.is_(None),
+)
 _PRODUCED = (
     steps.update()
     .where(
@@ -97,7 +102,9 @@ _PRODUCED = (
         steps.c.graph_ns == sa.bindparam("its_checkpoint_ns"),
         steps.c.status == "completed",
         steps.c.produced_checkpoint_id.is_(None),
-        _OF_THIS_RUN | (steps.c.from_checkpoint_id == sa.bindparam("its_parent_checkpoint_id")),
+        _OF_THIS_RUN
+        | _OF_A_LOST_RUN
+        | (steps.c.from_checkpoint_id == sa.bindparam("its_parent_checkpoint_id")),
         ~_RUN_AGAIN,
     )
     .values(produced_checkpoint_id=sa.bindparam("its_checkpoint_id"))
@@ -172,10 +179,11 @@ def link_checkpoint(connection: sa.Connection, request: LinkCheckpoint, now: dat
     many into one), and those of an earlier run that began from its parent.
     """
     checkpoint = request.model_dump(exclude={"began_from"})
-    connection.execute(_NEW_CHECKPOINT, {**checkpoint, "created_at": now})
+    lineage.place(connection, checkpoint, now)
     _began_from(connection, request.thread_id, request.began_from)
     if request.source == "loop" and request.superstep is not None:
         connection.execute(_PRODUCED, {f"its_{name}": value for name, value in checkpoint.items()})
+        lineage.hold(connection, request.thread_id, request.checkpoint_ns, request.checkpoint_id)
 
 
 def _began_from(connection: sa.Connection, thread_id: str | None, checkpoint_of: Mapping[str, str]) -> None:
