@@ -124,12 +124,12 @@ class View:
     def newest(self, connection: sa.Connection, trace_id: str, name: str) -> Newest | None:
         """The newest version of this name that is not deleted."""
         asked = {"its_trace": trace_id, "its_name": name}
-        unlinked = [
-            row["artifact_seq"] for row in self.unlinked if (row["trace_id"], row["name"]) == (trace_id, name)
-        ]
+        named = (r for r in self.unlinked if (r["trace_id"], r["name"]) == (trace_id, name))
+        seqs = sorted((row["artifact_seq"] for row in named), reverse=True)
+        unlinked = (_BY_SEQ.one(connection, {"its_seq": seq}) for seq in seqs)
         rows = chain(
             (_NEWEST_HELD.one(connection, {**asked, **_values(spot)}) for spot in self.line),
-            (_BY_SEQ.one(connection, {"its_seq": seq}) for seq in unlinked),
+            islice(filter(None, unlinked), 1),
         )
         newest = max((Newest(**row) for row in rows if row), key=lambda one: one.seq, default=None)
         if self.trace_id is None:
@@ -142,23 +142,30 @@ class View:
         """Where to look, by which order, and what is shown of it."""
         for spot in self.line:
             yield _HELD, held_artifacts.c.artifact_seq, _held_until(spot, held_artifacts)
-        yield from ((artifacts, artifacts.c.seq, shown) for shown in self._not_held())
+        for shown in (*self._not_linked(), *self._of_others()):
+            yield artifacts, artifacts.c.seq, shown
 
-    def _not_held(self) -> Iterator[Conditions]:
+    def _not_linked(self) -> Iterator[Conditions]:
         seqs = sorted({row["artifact_seq"] for row in self.unlinked})
         for start in range(0, len(seqs), _MOST_VALUES):
             yield (artifacts.c.seq.in_(seqs[start : start + _MOST_VALUES]),)
+
+    def _of_others(self) -> Iterator[Conditions]:
         if self.trace_id is not None:
             yield artifacts.c.trace_id == self.trace_id, _by_others(self.thread_id)
 
     def _newest_of_each(self, asked: Asked, found: Mapping[tuple[str, str], int]) -> Iterator[sa.Select[Any]]:
-        """One query after another; of one name only what is newer than ``found`` by then is looked for."""
+        """One query after another; others' of one name only where they are newer than ``found`` by then."""
         yield from (_newest_held(spot, asked) for spot in self.line)
-        group = (artifacts.c.trace_id, artifacts.c.name)
-        for shown in self._not_held():
+        yield from (_newest_shown(shown, asked) for shown in self._not_linked())
+        for shown in self._of_others():
             known = found.get((self.trace_id or "", asked.named.get("name", "")), 0)
-            newer = (*shown, *asked.filters, artifacts.c.seq > known)
-            yield sa.select(*group, sa.func.max(artifacts.c.seq)).where(*newer).group_by(*group)
+            yield _newest_shown((*shown, artifacts.c.seq > known), asked)
+
+
+def _newest_shown(shown: Conditions, asked: Asked) -> sa.Select[Any]:
+    group = (artifacts.c.trace_id, artifacts.c.name)
+    return sa.select(*group, sa.func.max(artifacts.c.seq)).where(*shown, *asked.filters).group_by(*group)
 
 
 def _newest_held(spot: Spot, asked: Asked) -> sa.Select[Any]:
