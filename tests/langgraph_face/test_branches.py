@@ -386,6 +386,20 @@ async def test_other_threads_of_a_process(way: Way, drafts: Drafts) -> None:
     assert asked == [["theirs"], ["theirs"]]
 
 
+async def test_another_process(face: Way, drafts: Drafts) -> None:
+    """Of another process a step sees all that it may read: it has no branch there."""
+    drafts.storage.save_artifact("theirs", name="x", trace_id="elsewhere", visibility="public")
+    asked = list[list[str]]()
+
+    def ask(state: State) -> dict[str, Any]:
+        asked.append(drafts.texts(trace_id="elsewhere"))
+        return {"words": []}
+
+    graph = with_storage(chain(ask, saver=face.saver), drafts.storage)
+    await face.invoke(graph, {"words": []}, on_thread("t"))
+    assert asked == [["theirs"]]
+
+
 async def test_a_checkpoint_that_is_named(way: Way, drafts: Drafts) -> None:
     """In a step, too, checkpoint_id says where to look from."""
     storage, asked = drafts.storage, list[list[str]]()
