@@ -105,7 +105,8 @@ class Loads:
 class Place:
     """Where in a graph the running code is: filled in by ``langgraph.place``, None fields are unknown.
 
-    ``attempt_id`` and ``run_id`` exist only inside a graph wrapped by ``with_storage``.
+    ``attempt_id`` and ``run_id`` exist only inside a graph wrapped by ``with_storage``, and, where that keeps
+    checkpoints, ``branch_from``: those that it goes on from, the nearest first.
     """
 
     step_id: str
@@ -118,4 +119,5 @@ class Place:
     tool_call_id: str | None = None
     run_id: str | None = None
     attempt_id: str | None = None
+    branch_from: list[str] | None = None
     loads: Loads = field(default_factory=Loads, compare=False)

@@ -119,6 +119,10 @@ class GoneOutput(Message):
     gone: list[ArtifactId]
 
 
+class FoundOutput(Message):
+    is_known: bool
+
+
 class ProcessOutput(Message):
     process: Process
 
@@ -160,7 +164,11 @@ class ReportOutput(Message):
 
 
 class Where(Message):
-    """The place in a graph that an artifact was saved from."""
+    """The place in a graph that an artifact was saved from.
+
+    ``branch_from`` are the checkpoints that the step's graph goes on from, the nearest first; None where
+    nothing keeps checkpoints.
+    """
 
     thread_id: str | None = None
     checkpoint_ns: str | None = None
@@ -168,6 +176,8 @@ class Where(Message):
     from_checkpoint_id: str | None = None
     run_id: str | None = None
     attempt_id: str | None = None
+    tool_call_id: str | None = None
+    branch_from: list[str] | None = None
 
 
 CHECKPOINT_VALUE = "checkpoint_value"
@@ -221,7 +231,11 @@ class GetArtifact(Request[ManifestOutput]):
 
 
 class ListArtifacts(Request[ManifestsOutput]):
-    """Filters are joined by AND; ``after`` is the id of the last artifact of the page before."""
+    """Filters are joined by AND; ``after`` is the id of the last artifact of the page before.
+
+    With ``attempt_id`` and ``branch_from`` (as in ``Where``) it lists what that step attempt sees. A
+    ``checkpoint_id`` wins over them; ``thread_id`` then says whose it is.
+    """
 
     action = "list_artifacts"
     output = ManifestsOutput
@@ -239,6 +253,8 @@ class ListArtifacts(Request[ManifestsOutput]):
     input_artifact: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    attempt_id: str | None = None
+    branch_from: list[str] | None = None
     latest: bool = False
     limit: int = Field(100, ge=1, le=_MOST_AT_ONCE)
     after: ArtifactId | None = None
@@ -336,14 +352,16 @@ class FinishRun(Told):
 class StartStep(Told):
     """Records that an attempt begins; its number within the task is counted by the service.
 
-    ``root_attempt_id`` is the attempt of the root graph's node that it runs inside, None for such a one
-    itself; ``graph_ns`` is the namespace whose checkpoints hold its writes.
+    ``parent_attempt_id`` is the attempt that it runs inside and ``root_attempt_id`` the outermost of those,
+    both None for one of the root graph's nodes itself; ``graph_ns`` is the namespace whose checkpoints hold
+    its writes.
     """
 
     action = "start_step"
 
     attempt_id: str
     root_attempt_id: str | None = None
+    parent_attempt_id: str | None = None
     run_id: str
     trace_id: TraceId
     step_id: StepId
@@ -379,7 +397,10 @@ class BeginFrom(Told):
 
 
 class LinkCheckpoint(Told):
-    """Records a checkpoint, its parent, and that it holds the writes of the attempts that led to it."""
+    """Records a checkpoint, its parent, and that it holds the writes of the attempts that led to it.
+
+    Without a ``run_id`` it was persisted by a run that could not tell.
+    """
 
     action = "link_checkpoint"
 
@@ -467,6 +488,18 @@ class ReleaseValues(Request[Done]):
     trace_id: TraceId
     thread_id: str
     values: list[HeldValue]
+
+
+class FindCheckpoint(Request[FoundOutput]):
+    """Whether a checkpoint was linked."""
+
+    action = "find_checkpoint"
+    output = FoundOutput
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    trace_id: TraceId
 
 
 class GetProcess(Request[ProcessOutput]):

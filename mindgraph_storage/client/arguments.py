@@ -12,7 +12,7 @@ from mindgraph_storage.messages import CommandContext
 from mindgraph_storage.process import Place
 from mindgraph_storage.requests import RegisterArtifact, Where, validated
 
-__all__ = ["OPERATOR", "Artifact", "agent_of", "context_of", "id_of", "new_id", "where_of"]
+__all__ = ["OPERATOR", "Artifact", "agent_of", "branch_of", "context_of", "id_of", "new_id", "where_of"]
 
 OPERATOR = "operator"
 """Who asks through a storage that was opened directly and for no agent. No agent can be called so."""
@@ -59,6 +59,15 @@ def context_of(context: ArtifactContext | Mapping[str, Any] | None, place: Place
 
 def where_of(place: Place | None) -> dict[str, Any]:
     return {name: getattr(place, name) for name in Where.model_fields} if place else {}
+
+
+def branch_of(place: Place | None, trace_id: str | None, thread_id: str | None) -> dict[str, Any]:
+    """The branch that a step looks from; none outside one, nor at another process or thread than its own."""
+    if place is None or place.branch_from is None:
+        return {}
+    if trace_id not in (None, place.trace_id) or thread_id not in (None, place.thread_id):
+        return {}
+    return {"attempt_id": place.attempt_id, "branch_from": place.branch_from}
 
 
 def new_id(place: Place | None, described: RegisterArtifact, checksum: str) -> str:

@@ -23,6 +23,7 @@ from mindgraph_storage.client.arguments import (
     OPERATOR,
     Artifact,
     agent_of,
+    branch_of,
     context_of,
     id_of,
     new_id,
@@ -292,6 +293,11 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     ) -> list[ArtifactManifest]:
         """The manifests that fit all filters and may be read, oldest first, at most ``limit`` (1–1000).
 
+        Inside a step of a recorded graph with a checkpointer they are those on the step's branch: saved on
+        the way to the checkpoint it began from, by its run since, by itself, or outside its thread's runs,
+        so that a replay or a fork sees no version of the branch it left. In other steps, outside a graph,
+        and of another process or thread they are all there are.
+
         ``checkpoint_id`` gives what is visible there: saved by the steps that led to it. ``input_artifact``
         gives what was made directly from it. ``latest`` leaves the newest of what fits under each name.
         ``created_after`` is inclusive, ``created_before`` exclusive. The next page is ``after`` the last
@@ -302,6 +308,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         for pointer in ("input_artifact", "after"):
             if pointer in asked:
                 asked[pointer] = id_of(asked[pointer])
+        asked |= branch_of(self._place(), trace_id, thread_id)
         return self.request(validated(ListArtifacts, asked)).manifests
 
     def get_artifact_uri(self, artifact: Artifact, *, expires_in: int | None = None) -> str:

@@ -21,9 +21,11 @@ from mindgraph_storage.client import StorageClient
 from mindgraph_storage.langgraph.passing import PassingSaver, class_before
 from mindgraph_storage.langgraph.place import recorders_of, thread_of, trace_of
 from mindgraph_storage.langgraph.recorder import RunRecorder
-from mindgraph_storage.requests import LinkCheckpoint
+from mindgraph_storage.requests import FindCheckpoint, LinkCheckpoint
 
 __all__ = ["recording"]
+
+_MOST_ADOPTED = 32  # further back a thread was not recorded at all
 
 
 class _Recording(PassingSaver):
@@ -36,22 +38,48 @@ class _Recording(PassingSaver):
         return recording(inner, self.storage)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        found = self.inner.get_tuple(config)
-        self._stand_at(config, found)
+        found = older = self.inner.get_tuple(config)
+        if (recorder := self._stand_at(config, found)) is not None:
+            unknown = list[CheckpointTuple]()
+            while older and len(unknown) < _MOST_ADOPTED and not self._is_known(older, recorder):
+                unknown.append(older)
+                older = self.inner.get_tuple(older.parent_config) if older.parent_config else None
+            self._adopt(unknown, recorder)
         return found
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        found = await self.inner.aget_tuple(config)
-        self._stand_at(config, found)
+        found = older = await self.inner.aget_tuple(config)
+        if (recorder := self._stand_at(config, found)) is not None:
+            unknown = list[CheckpointTuple]()
+            while (
+                older
+                and len(unknown) < _MOST_ADOPTED
+                and not await asyncio.to_thread(self._is_known, older, recorder)
+            ):
+                unknown.append(older)
+                older = await self.inner.aget_tuple(older.parent_config) if older.parent_config else None
+            await asyncio.to_thread(self._adopt, unknown, recorder)
         return found
 
-    def _stand_at(self, config: RunnableConfig, found: CheckpointTuple | None) -> None:
-        recorder = _recorder(config)
-        if found is None or recorder is None:
-            return
-        made = _made(found.config, found.checkpoint["id"], found.metadata, recorder.trace_id)
-        parent_id = found.parent_config and found.parent_config["configurable"]["checkpoint_id"]
-        recorder.stand_at(made.model_copy(update={"parent_checkpoint_id": parent_id}))
+    def _stand_at(self, config: RunnableConfig, found: CheckpointTuple | None) -> RunRecorder | None:
+        """Tells the run where a graph of it stands; the run, where its own graph begins there."""
+        if (recorder := _recorder(config)) is None:
+            return None
+        is_its_own = recorder.begins_at(
+            config["configurable"].get("checkpoint_ns", ""), found.checkpoint["id"] if found else None
+        )
+        if found is not None:
+            recorder.stand_at(_as_told(found, recorder), is_adopted=is_its_own)
+        return recorder if is_its_own else None
+
+    def _is_known(self, persisted: CheckpointTuple, recorder: RunRecorder) -> bool:
+        told = _as_told(persisted, recorder).model_dump(include=set(FindCheckpoint.model_fields))
+        return self.storage.request(FindCheckpoint(**told), from_within=recorder.trace_id).is_known
+
+    def _adopt(self, unknown: Sequence[CheckpointTuple], recorder: RunRecorder) -> None:
+        """Enters what was persisted when nobody recorded, or just before a process was killed."""
+        for persisted in reversed(unknown):
+            self._send(_as_told(persisted, recorder))
 
     def put(
         self,
@@ -130,6 +158,13 @@ def _made(
         trace_id=trace_id,
         at=datetime.now(UTC),
     )
+
+
+def _as_told(persisted: CheckpointTuple, recorder: RunRecorder) -> LinkCheckpoint:
+    """A checkpoint that is in the saver already."""
+    made = _made(persisted.config, persisted.checkpoint["id"], persisted.metadata, recorder.trace_id)
+    parent_id = persisted.parent_config and persisted.parent_config["configurable"]["checkpoint_id"]
+    return made.model_copy(update={"parent_checkpoint_id": parent_id})
 
 
 def _recorder(config: RunnableConfig) -> RunRecorder | None:

@@ -63,6 +63,10 @@ class Recorder(ABC):
     thread_id: str | None
 
     @abstractmethod
+    def branch_from(self, checkpoint_map: Mapping[str, str]) -> list[str] | None:
+        """The checkpoints that its graph goes on from, the nearest first; None where it keeps none."""
+
+    @abstractmethod
     def attempt_of(self, task_id: str) -> Attempt | None:
         """The attempt under way of this task."""
 
@@ -84,6 +88,7 @@ def current_place() -> Place | None:
         return None
     around = recorders_of(config)
     found = ((recorder, recorder.attempt_of(task_id)) for recorder in reversed(around))
+    checkpoint_map = configurable.get("checkpoint_map", {})
     recorder, attempt = next((pair for pair in found if pair[1]), (around[-1] if around else None, None))
     return Place(
         step_id=node,
@@ -92,10 +97,11 @@ def current_place() -> Place | None:
         checkpoint_ns=namespace,
         trace_id=recorder.trace_id if recorder else trace_of(configurable),
         thread_id=thread_of(configurable),
-        from_checkpoint_id=configurable.get("checkpoint_map", {}).get(graph_ns),
+        from_checkpoint_id=checkpoint_map.get(graph_ns),
         tool_call_id=_tool_call_id.get(),
         run_id=recorder.run_id if recorder and attempt else None,
         attempt_id=attempt.attempt_id if attempt else None,
+        branch_from=recorder.branch_from(checkpoint_map) if recorder and attempt else None,
         loads=attempt.loads if attempt else _loads_of(configurable),
     )
 

@@ -38,10 +38,11 @@ _BEFORE_ALL = -(2**31)
 
 @dataclass(frozen=True)
 class _Enclosing:
-    """The step around a callback: namespace, root-level attempt, and where its writes are checkpointed."""
+    """The step around a callback, where its writes are checkpointed, its attempt and the outermost one."""
 
     namespace: str
     graph_ns: str
+    attempt_id: str | None = None
     root_attempt_id: str | None = None
     root_superstep: int = _BEFORE_ALL
 
@@ -74,6 +75,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         self._attempts: dict[UUID, Attempt] = {}
         self._not_ours: set[UUID] = set()
         self._checkpoints: dict[str, str] = {}
+        self._began_at: dict[str, str | None] = {}
         self._told_from: dict[str, str | None] = {}
         self._kept: set[str] = set()
         self._unheld = {_BEFORE_ALL}  # an earlier run may have saved what the first checkpoint holds
@@ -139,9 +141,28 @@ class RunRecorder(GraphCallbackHandler, Recorder):
 
     # ---------------------------------------------------------------- what its saver tells
 
-    def stand_at(self, found: LinkCheckpoint) -> None:
-        """A graph of this run goes on from this checkpoint, which may have been made by nobody we know."""
-        if found.checkpoint_ns not in self._checkpoints:
+    def begins_at(self, checkpoint_ns: str, checkpoint_id: str | None) -> bool:
+        """What the saver told of a graph of this run first counts, None is an empty thread.
+
+        Returns whether this is where the run's own graph begins.
+        """
+        is_first = checkpoint_ns == self._base.graph_ns and checkpoint_ns not in self._began_at
+        self._began_at.setdefault(checkpoint_ns, checkpoint_id)
+        return is_first
+
+    def branch_from(self, checkpoint_map: Mapping[str, str]) -> list[str] | None:
+        namespace = self._base.graph_ns
+        if namespace not in self._began_at:
+            return None
+        known = (checkpoint_map.get(namespace), self._began_at[namespace])
+        return [checkpoint_id for checkpoint_id in known if checkpoint_id is not None]
+
+    def stand_at(self, found: LinkCheckpoint, *, is_adopted: bool) -> None:
+        """A graph of this run goes on from this checkpoint, which may have been made by nobody we know.
+
+        Where it is adopted, with those before it, nothing is left to tell.
+        """
+        if not is_adopted and found.checkpoint_ns not in self._checkpoints:
             self.outbox.add(found)
         self._checkpoints[found.checkpoint_ns] = found.checkpoint_id
 
@@ -165,6 +186,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         That is where it makes visible what was saved, and where it would be the second that nobody knows:
         after a crash only the last one is found again.
         """
+        self.begins_at(made.checkpoint_ns, made.checkpoint_id)
         self._checkpoints[made.checkpoint_ns] = made.checkpoint_id
         is_second = self.outbox.holds(LinkCheckpoint)
         shows = self._shows_saved(made)
@@ -230,7 +252,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         root_attempt_id, superstep = enclosing.root_attempt_id, metadata["langgraph_step"]
         root_superstep = enclosing.root_superstep if root_attempt_id else superstep
         self._enclosing[run_id] = _Enclosing(
-            namespace, graph_ns, root_attempt_id or attempt_id, root_superstep
+            namespace, graph_ns, attempt_id, root_attempt_id or attempt_id, root_superstep
         )
         agent_id = agent_of(self._configurable, node)
         begun_from = self._checkpoints.get(graph_ns) if self.is_sync else None
@@ -239,6 +261,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
             StartStep(
                 attempt_id=attempt_id,
                 root_attempt_id=root_attempt_id,
+                parent_attempt_id=enclosing.attempt_id,
                 run_id=self.run_id,
                 trace_id=self.trace_id,
                 step_id=node,

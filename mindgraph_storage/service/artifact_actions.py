@@ -17,7 +17,7 @@ from mindgraph_storage.errors import (
     NotFound,
     PermissionDenied,
 )
-from mindgraph_storage.manifest import ArtifactManifest, Lineage
+from mindgraph_storage.manifest import ArtifactManifest, Lineage, new_artifact_id
 from mindgraph_storage.requests import (
     CHECKPOINT_VALUE,
     DeleteArtifact,
@@ -36,9 +36,10 @@ from mindgraph_storage.requests import (
 )
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.writer import Key, Transaction, Writer
-from mindgraph_storage.tiers import artifacts, process_state, tables, values
+from mindgraph_storage.tiers import artifacts, lineage, process_state, tables, values
 from mindgraph_storage.tiers.artifacts import Found, Standing
 from mindgraph_storage.tiers.files import ArtifactFiles, artifact_path
+from mindgraph_storage.tiers.standing import on_branch
 
 __all__ = ["ArtifactActions"]
 
@@ -89,7 +90,11 @@ class ArtifactActions:
 
     def _standing(self, transaction: Transaction, request: RegisterArtifact, asker: Asker) -> Standing:
         connection = transaction.reading(*_keys(request))
-        return artifacts.standing(connection, request, asker.as_participant(), asker.may_read_process())
+        found = artifacts.standing(connection, request, asker.as_participant(), asker.may_read_process())
+        attempt_id, branch_from = request.where.attempt_id, request.where.branch_from
+        if attempt_id is None or branch_from is None:
+            return found
+        return on_branch(transaction.connection, request, found, attempt_id, branch_from)
 
     def _insert(
         self, transaction: Transaction, request: RegisterArtifact, asker: Asker, standing: Standing
@@ -102,7 +107,7 @@ class ArtifactActions:
         inputs = request.context.input_artifacts or []
         manifest = ArtifactManifest.model_construct(  # of a request that was validated
             **{name: getattr(request, name) for name in _AS_REQUESTED},
-            id=request.artifact_id,
+            id=_free_id(request, standing),
             version=version,
             supersedes=standing.latest_id,
             created_by=asker.agent_id,
@@ -123,22 +128,16 @@ class ArtifactActions:
     def _unchanged(
         self, transaction: Transaction, request: RegisterArtifact, asker: Asker, standing: Standing
     ) -> RegisterOutput | None:
-        """The latest version, where it is this very content, made the same way, and may be read.
+        """The latest version, or its twin, where it is this very content, made the same way, and may be read.
 
         What it was made from this time is added to its lineage, the manifest stays as it is.
         """
         _must_take_part(request.trace_id, standing)
-        latest = standing.latest_id if standing.latest_checksum == request.checksum else None
+        latest = standing.latest_id if standing.latest_checksum == request.checksum else standing.twin_id
         if latest is None or not request.unless_unchanged:
             return None
         found = self._find(transaction.connection, latest, asker)
-        if found is None or not found.allowed or found.manifest.status != "completed":
-            return None
-        same = ("content_type", "artifact_type", "visibility", "retention")
-        made = ("model_name", "prompt_version", "model_params")
-        if any(getattr(found.manifest, name) != getattr(request, name) for name in same):
-            return None
-        if any(getattr(found.manifest.context, name) != getattr(request.context, name) for name in made):
+        if found is None or not found.allowed or not _is_made_alike(found.manifest, request):
             return None
         _join_process(transaction, request.trace_id, asker, standing, datetime.now(UTC))
         for row in artifacts.input_rows(found.manifest.id, request.context.input_artifacts or []):
@@ -172,6 +171,7 @@ class ArtifactActions:
         connection = transaction.connection
         if process_state.trace_of_attempt(connection, attempt_id) == request.trace_id:
             artifacts.record_uses(connection, attempt_id, "saved", [output.artifact_id])
+            lineage.hold_late(connection, attempt_id)
 
     def get(self, request: GetArtifact, asker: Asker) -> ManifestOutput:
         return ManifestOutput(manifest=self._readable(request.artifact_id, asker))
@@ -221,6 +221,13 @@ class ArtifactActions:
         return artifacts.find(connection, artifact_id, self._files.uri, asker.may_read_artifact())
 
 
+def _free_id(request: RegisterArtifact, standing: Standing) -> str:
+    """The id asked for; where the same save came to another version on another branch, one made of it."""
+    if not standing.is_elsewhere:
+        return request.artifact_id
+    return new_artifact_id(f"{request.artifact_id} {standing.last_version + 1}")
+
+
 def _existing(manifest: ArtifactManifest) -> RegisterOutput:
     return RegisterOutput(
         artifact_id=manifest.id, registered=False, already_exists=True, uri=manifest.uri, manifest=manifest
@@ -251,6 +258,16 @@ def _join_process(
     if agent_id is not None and not standing.takes_part:
         row = {"trace_id": trace_id, "agent_id": agent_id}
         transaction.insert(process_state.NEW_PARTICIPANT, row, ("process", trace_id))
+
+
+def _is_made_alike(manifest: ArtifactManifest, request: RegisterArtifact) -> bool:
+    same = ("content_type", "artifact_type", "visibility", "retention")
+    made = ("model_name", "prompt_version", "model_params")
+    return (
+        manifest.status == "completed"
+        and all(getattr(manifest, name) == getattr(request, name) for name in same)
+        and all(getattr(manifest.context, name) == getattr(request.context, name) for name in made)
+    )
 
 
 def _keys(request: RegisterArtifact) -> tuple[Key, ...]:

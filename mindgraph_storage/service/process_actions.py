@@ -15,8 +15,10 @@ from mindgraph_storage.requests import (
     BeatRun,
     BeginFrom,
     Done,
+    FindCheckpoint,
     FinishRun,
     FinishStep,
+    FoundOutput,
     GetProcess,
     LinkCheckpoint,
     ListProcesses,
@@ -35,7 +37,7 @@ from mindgraph_storage.requests import (
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.liveness import Liveness
 from mindgraph_storage.service.writer import Transaction, Writer
-from mindgraph_storage.tiers import artifacts, process_state, tables
+from mindgraph_storage.tiers import artifacts, lineage, process_state, tables
 from mindgraph_storage.tiers.process_state import RunningRun
 
 __all__ = ["ProcessActions"]
@@ -66,6 +68,7 @@ class ProcessActions:
             RecordEvents: self.record_events,
             **dict.fromkeys(self._writes, self._tell),
             BeatRun: self.beat_run,
+            FindCheckpoint: self.find_checkpoint,
             GetProcess: self.get_process,
             ListProcesses: self.list_processes,
             ListRuns: self.list_runs,
@@ -158,6 +161,12 @@ class ProcessActions:
         return Done()
 
     # ---------------------------------------------------------------- reads
+
+    def find_checkpoint(self, request: FindCheckpoint, asker: Asker) -> FoundOutput:
+        asker.must_act_in(request.trace_id, request.action)
+        with tables.read(self._engine) as connection:
+            key = (request.thread_id, request.checkpoint_ns, request.checkpoint_id)
+            return FoundOutput(is_known=lineage.spot_of(connection, *key) is not None)
 
     def get_process(self, request: GetProcess, asker: Asker) -> ProcessOutput:
         with tables.read(self._engine) as connection:

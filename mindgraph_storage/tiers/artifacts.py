@@ -16,18 +16,19 @@ import sqlalchemy as sa
 
 from mindgraph_storage.manifest import ArtifactContext, ArtifactManifest
 from mindgraph_storage.requests import CHECKPOINT_VALUE, ListArtifacts, RegisterArtifact, Where
+from mindgraph_storage.tiers import views
 from mindgraph_storage.tiers.prepared import Prepared
 from mindgraph_storage.tiers.tables import (
     Condition,
     artifact_inputs,
     artifact_uses,
     artifacts,
-    checkpoints,
     insert_new,
     participants,
     processes,
     steps,
 )
+from mindgraph_storage.tiers.views import Asked, View
 
 __all__ = [
     "INSERT",
@@ -90,6 +91,10 @@ class Standing(NamedTuple):
 
     ``last_version`` is the last one given under its name (0: none), ``latest_id`` and ``latest_checksum`` are
     of the last one not deleted. ``may_join`` is None where there is no such process yet.
+
+    On a branch (``tiers.standing``) they are of the last one that is visible there. ``twin_id`` is of another
+    branch's version with the same content after the same version; ``is_elsewhere`` says that the id is taken
+    by a version that may be out of sight.
     """
 
     is_taken: bool
@@ -98,6 +103,8 @@ class Standing(NamedTuple):
     latest_checksum: str | None
     may_join: bool | None
     takes_part: bool
+    twin_id: str | None = None
+    is_elsewhere: bool = False
 
 
 def standing(
@@ -234,14 +241,40 @@ def list_page(
 ) -> list[ArtifactManifest]:
     """One page of what fits the filters and may be read, oldest first."""
     conditions = (_NOT_DELETED, allowed.sql, *_conditions(request))
+    after = _seq_of(connection, request.after)
+    if (view := _view(connection, request)) is None:
+        query = _everything(request, conditions, after)
+        rows: Sequence[sa.Row[Any]] = connection.execute(query, dict(allowed.values)).all()
+    else:
+        named = request.model_dump(include={"trace_id", "name"}, exclude_none=True)
+        asked = Asked(conditions, allowed.values, named, after, request.limit, request.latest)
+        rows = view.page(connection, asked)
+    return [_manifest(row._asdict(), uri_of) for row in rows]
+
+
+def _everything(
+    request: ListArtifacts, conditions: Sequence[sa.ColumnElement[bool]], after: int
+) -> sa.Select[Any]:
     if request.latest:
         newest = sa.select(sa.func.max(artifacts.c.seq)).where(*conditions)
         conditions = (artifacts.c.seq.in_(newest.group_by(artifacts.c.trace_id, artifacts.c.name)),)
-    if request.after is not None:
-        after = sa.select(artifacts.c.seq).where(artifacts.c.id == request.after).scalar_subquery()
-        conditions = (*conditions, artifacts.c.seq > after)
-    page = sa.select(artifacts).where(*conditions).order_by(artifacts.c.seq).limit(request.limit)
-    return [_manifest(row._asdict(), uri_of) for row in connection.execute(page, dict(allowed.values))]
+    page = sa.select(artifacts).where(*conditions, artifacts.c.seq > after)
+    return page.order_by(artifacts.c.seq).limit(request.limit)
+
+
+def _view(connection: sa.Connection, request: ListArtifacts) -> View | None:
+    """From where the requester looks; None is everything."""
+    if request.checkpoint_id is not None:
+        return views.at_checkpoint(connection, request.checkpoint_id, request.thread_id)
+    if request.attempt_id is not None and request.branch_from is not None:
+        return views.at_step(connection, request.attempt_id, request.branch_from)
+    return None
+
+
+def _seq_of(connection: sa.Connection, artifact_id: str | None) -> int:
+    if artifact_id is None:
+        return 0
+    return connection.scalar(sa.select(artifacts.c.seq).where(artifacts.c.id == artifact_id)) or 0
 
 
 def _conditions(request: ListArtifacts) -> Iterable[sa.ColumnElement[bool]]:
@@ -257,11 +290,9 @@ def _conditions(request: ListArtifacts) -> Iterable[sa.ColumnElement[bool]]:
     if request.input_artifact is not None:
         made_of = sa.select(artifact_inputs.c.artifact_id)
         yield artifacts.c.id.in_(made_of.where(artifact_inputs.c.input_artifact_id == request.input_artifact))
-    if request.thread_id is not None:
+    if request.thread_id is not None and request.checkpoint_id is None:
         on_thread = _saved_by(steps.c.thread_id == request.thread_id)
         yield (artifacts.c.thread_id == request.thread_id) | artifacts.c.id.in_(on_thread)
-    if request.checkpoint_id is not None:
-        yield _visible_at(request.checkpoint_id, request.thread_id)
 
 
 def _saved_by(*attempts: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -271,60 +302,6 @@ def _saved_by(*attempts: sa.ColumnElement[bool]) -> sa.Select[Any]:
         sa.select(artifact_uses.c.artifact_id)
         .select_from(saved)
         .where(artifact_uses.c.use == "saved", *attempts)
-    )
-
-
-def _visible_at(checkpoint_id: str, thread_id: str | None) -> sa.ColumnElement[bool]:
-    """Saved by a completed root-level step whose writes that checkpoint or an ancestor of it holds."""
-    root_level = checkpoints.c.checkpoint_ns == ""
-    start = sa.select(
-        checkpoints.c.thread_id, checkpoints.c.checkpoint_id, checkpoints.c.parent_checkpoint_id
-    )
-    start = start.where(root_level, checkpoints.c.checkpoint_id == checkpoint_id)
-    if thread_id is not None:
-        start = start.where(checkpoints.c.thread_id == thread_id)
-    line = start.cte("line", recursive=True)
-    up = sa.select(checkpoints.c.thread_id, checkpoints.c.checkpoint_id, checkpoints.c.parent_checkpoint_id)
-    line = line.union(
-        up.where(
-            root_level,
-            checkpoints.c.thread_id == line.c.thread_id,
-            checkpoints.c.checkpoint_id == line.c.parent_checkpoint_id,
-        )
-    )
-    return artifacts.c.id.in_(_saved_by(steps.c.status == "completed", _held_by(line), ~_run_again()))
-
-
-def _held_by(line: sa.CTE) -> sa.ColumnElement[bool]:
-    """The root-level task that a step belongs to has its writes in a checkpoint of the line.
-
-    A step inside a subgraph counts with the root-level attempt it ran in, and where that one was interrupted
-    or died, with the attempt of a later run that went on from the subgraph's own checkpoint.
-    """
-    began, ended = steps.alias("began"), steps.alias("ended")
-    went_on = sa.and_(
-        ended.c.run_id != began.c.run_id,
-        steps.c.attempt_id != steps.c.root_attempt_id,
-        steps.c.produced_checkpoint_id.is_not(None),  # a subgraph without its checkpoint begins anew
-    )
-    return sa.exists().where(
-        began.c.attempt_id == steps.c.root_attempt_id,
-        ended.c.thread_id == began.c.thread_id,
-        ended.c.task_id == began.c.task_id,
-        (ended.c.attempt_id == began.c.attempt_id) | went_on,
-        ended.c.thread_id == line.c.thread_id,
-        ended.c.produced_checkpoint_id == line.c.checkpoint_id,
-    )
-
-
-def _run_again() -> sa.ColumnElement[bool]:
-    later = steps.alias("later")
-    return sa.exists().where(
-        later.c.thread_id == steps.c.thread_id,
-        later.c.task_id == steps.c.task_id,
-        later.c.run_id != steps.c.run_id,
-        later.c.attempt > steps.c.attempt,
-        steps.c.produced_checkpoint_id.is_(None),
     )
 
 

@@ -14,7 +14,8 @@ from sqlalchemy.types import TypeEngine
 
 __all__ = ["Prepared"]
 
-Statement = sa.Insert | sa.Update | sa.Select[Any]
+Query = sa.Select[Any] | sa.CompoundSelect[Any]
+Statement = sa.Insert | sa.Update | Query
 Values = Mapping[str, Any]
 Row = dict[str, Any]
 Convert = Callable[[Any], Any]
@@ -33,7 +34,11 @@ class Prepared:
 
     def one(self, connection: sa.Connection, values: Values) -> Row | None:
         """The first row by its columns' names, None where there is none."""
-        return self._run(connection, lambda made, cursor: made.fetch(cursor, values))
+        return next(iter(self._run(connection, lambda made, cursor: made.fetch(cursor, values, 1))), None)
+
+    def all(self, connection: sa.Connection, values: Values) -> list[Row]:
+        """Every row by its columns' names."""
+        return self._run(connection, lambda made, cursor: made.fetch(cursor, values, None))
 
     def insert(self, connection: sa.Connection, rows: Sequence[Values]) -> int:
         """Inserts the rows in one go and returns how many of them are new."""
@@ -81,11 +86,12 @@ class _Compiled:
             (name, kind.result_processor(dialect, None)) for name, kind in columns
         )
 
-    def fetch(self, cursor: Any, values: Values) -> Row | None:
+    def fetch(self, cursor: Any, values: Values, most: int | None) -> list[Row]:
         self._dialect.do_execute(cursor, self.sql, self._bound(values), None)
-        found = cursor.fetchone()
-        if found is None:
-            return None
+        found = cursor.fetchall() if most is None else cursor.fetchmany(most)
+        return [self._row(each) for each in found]
+
+    def _row(self, found: Sequence[Any]) -> Row:
         row = dict(zip(self._columns, found, strict=True))
         for name, convert in self._from_driver:
             row[name] = convert(row[name])
@@ -117,7 +123,7 @@ def _inserted(statement: Statement) -> list[str] | None:
 
 
 def _selected(statement: Statement) -> dict[str, TypeEngine[Any]]:
-    if not isinstance(statement, sa.Select):
+    if not isinstance(statement, sa.Select | sa.CompoundSelect):
         return {}
     return {str(column.key): column.type for column in statement.selected_columns}
 

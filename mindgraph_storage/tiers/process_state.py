@@ -25,11 +25,11 @@ from mindgraph_storage.requests import (
     StartRun,
     StartStep,
 )
+from mindgraph_storage.tiers import lineage
 from mindgraph_storage.tiers.prepared import Prepared
 from mindgraph_storage.tiers.tables import (
     Condition,
     artifact_uses,
-    checkpoints,
     insert_new,
     participants,
     processes,
@@ -64,7 +64,7 @@ __all__ = [
 
 _THIS = sa.bindparam("this", type_=sa.String)
 NEW_PROCESS, NEW_PARTICIPANT = Prepared(insert_new(processes)), Prepared(insert_new(participants))
-_NEW_RUN, _NEW_CHECKPOINT = insert_new(runs), Prepared(insert_new(checkpoints))
+_NEW_RUN = insert_new(runs)
 _TOUCH = processes.update().where(processes.c.trace_id == _THIS)
 _END_RUN = runs.update().where(runs.c.run_id == _THIS)
 _BEAT_RUN = runs.update().where(runs.c.run_id == _THIS, runs.c.status == "running")
@@ -117,6 +117,11 @@ _RUN_AGAIN = sa.exists().where(
 _OF_THIS_RUN = (steps.c.run_id == sa.bindparam("its_run_id")) & (
     steps.c.superstep <= sa.bindparam("its_superstep")
 )
+_OF_A_LOST_RUN = sa.and_(  # that was killed before it could tell
+    sa.bindparam("its_run_id", type_=sa.String).is_(None),
+    steps.c.superstep == sa.bindparam("its_superstep"),
+    steps.c.from_checkpoint_id.is_(None),
+)
 _PRODUCED = Prepared(
     steps.update()
     .where(
@@ -125,7 +130,9 @@ _PRODUCED = Prepared(
         steps.c.graph_ns == sa.bindparam("its_checkpoint_ns"),
         steps.c.status == "completed",
         steps.c.produced_checkpoint_id.is_(None),
-        _OF_THIS_RUN | (steps.c.from_checkpoint_id == sa.bindparam("its_parent_checkpoint_id")),
+        _OF_THIS_RUN
+        | _OF_A_LOST_RUN
+        | (steps.c.from_checkpoint_id == sa.bindparam("its_parent_checkpoint_id")),
         ~_RUN_AGAIN,
     )
     .values(produced_checkpoint_id=sa.bindparam("its_checkpoint_id"))
@@ -238,9 +245,10 @@ def link_checkpoint(connection: sa.Connection, request: LinkCheckpoint, at: date
     many into one), and those of an earlier run that began from its parent.
     """
     checkpoint = request.model_dump(exclude={"at"})
-    is_new = _NEW_CHECKPOINT.insert(connection, [{**checkpoint, "created_at": at}]) > 0
+    is_new = lineage.place(connection, checkpoint, at)
     if is_new and request.source == "loop" and request.superstep is not None:
         _PRODUCED.change(connection, {f"its_{name}": value for name, value in checkpoint.items()})
+        lineage.hold(connection, request.thread_id, request.checkpoint_ns, request.checkpoint_id)
 
 
 def begin_from(connection: sa.Connection, request: BeginFrom) -> None:

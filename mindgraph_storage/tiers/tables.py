@@ -30,8 +30,10 @@ __all__ = [
     "artifact_inputs",
     "artifact_uses",
     "artifacts",
+    "branches",
     "checkpoints",
     "connect_to_write",
+    "held_artifacts",
     "insert_new",
     "metadata",
     "open_database",
@@ -81,6 +83,12 @@ def _needed(name: str, *constraints: Any, **options: Any) -> Column[str]:
     return Column(name, String, *constraints, nullable=False, **options)
 
 
+def _within(name: str, other: str) -> Index:
+    """An index of the rows that are inside another one: most are not, and write nothing to it."""
+    inside = sa.column(name) != sa.column(other)
+    return Index(None, name, sqlite_where=inside, postgresql_where=inside)
+
+
 def _where_known(name: str, *others: str) -> Index:
     """An index of the rows that have it: a save outside a graph and by no model writes to none of these."""
     known = sa.column(name).is_not(None)
@@ -119,6 +127,7 @@ steps = Table(
     Column("seq", Integer, primary_key=True),
     _needed("attempt_id", unique=True),
     _needed("root_attempt_id"),
+    _text("parent_attempt_id"),
     _needed("step_id"),
     _needed("trace_id", ForeignKey("processes.trace_id")),
     _needed("run_id", ForeignKey("runs.run_id")),
@@ -137,9 +146,19 @@ steps = Table(
     _text("error"),
     Index(None, "trace_id", "seq"),
     Index(None, "thread_id", "task_id"),
-    Index(None, "run_id", "graph_ns"),
+    Index(None, "run_id", "graph_ns", "superstep"),
     Index(None, "thread_id", "produced_checkpoint_id"),
+    _within("root_attempt_id", "attempt_id"),
 )
+
+branches = Table(
+    "branches",
+    metadata,
+    Column("branch_id", Integer, primary_key=True),
+    Column("parent_id", Integer, ForeignKey("branches.branch_id")),
+    Column("fork_position", Integer),
+)
+"""A line of checkpoints without a fork; it goes on from a position on its parent, or begins anew."""
 
 checkpoints = Table(
     "checkpoints",
@@ -153,6 +172,10 @@ checkpoints = Table(
     _text("trace_id"),
     _text("run_id"),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("branch_id", Integer, ForeignKey("branches.branch_id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    UniqueConstraint("branch_id", "position"),
+    Index(None, "checkpoint_id"),
 )
 
 participants = Table(
@@ -195,7 +218,7 @@ artifacts = Table(
     _text("deleted_by"),
     UniqueConstraint("trace_id", "name", "version"),
     UniqueConstraint("path"),
-    Index(None, "trace_id", "seq"),
+    Index(None, "trace_id", "seq", "thread_id", "run_id"),
     _where_known("thread_id", "seq"),
     Index(None, "created_by", "seq"),
     _where_known("model_name", "prompt_version"),
@@ -219,6 +242,19 @@ artifact_uses = Table(
     Column("position", Integer, nullable=False),
     Index(None, "artifact_id"),
 )
+
+held_artifacts = Table(
+    "held_artifacts",
+    metadata,
+    Column("branch_id", Integer, ForeignKey("branches.branch_id"), primary_key=True),
+    Column("artifact_seq", Integer, ForeignKey("artifacts.seq"), primary_key=True),
+    Column("position", Integer, nullable=False),
+    _needed("trace_id"),
+    _needed("name"),
+    Index(None, "branch_id", "trace_id", "name", "artifact_seq", "position"),
+    sqlite_with_rowid=False,
+)
+"""What the checkpoints of a branch hold: ``position`` is that of the first one that holds the artifact."""
 
 
 value_holders = Table(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from . import checkpoints, large, listing, loads, machine, opening, saves, steps, threads
+from . import branches, checkpoints, large, listing, loads, machine, opening, saves, steps, threads
 from .report import Table
 from .rounds import say
 
@@ -25,6 +25,7 @@ measurements:
   large     one file of 50 MB (500 MB with --large): time and extra memory
   loads     verified 2 KB loads
   listing   the 100 artifacts of one trace, with 1,000 and with --rows stored
+  branches  what a checkpoint shows at depth 100 and 10,000
   opening   open_storage() with 0, 1,000 and --rows artifacts stored
   checkpoints  1 MB in a graph's state for 50 steps: size of the checkpoint database, time
   steps     a superstep of a trivial node, recorded against bare, on file savers
@@ -73,6 +74,7 @@ def _measures(options: argparse.Namespace) -> Mapping[str, Callable[[Path], Tabl
         "large": lambda folder: large.measure(folder, rounds, 500 if options.large else 50),
         "loads": lambda folder: loads.measure(folder, rounds),
         "listing": lambda folder: listing.measure(folder, rounds, rows),
+        "branches": lambda folder: branches.measure(folder, rounds),
         "opening": lambda folder: opening.measure(folder, rounds, rows),
         "checkpoints": lambda folder: checkpoints.measure(folder, rounds),
         "steps": lambda folder: steps.measure(folder, rounds),
@@ -86,7 +88,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = ["saves", "threads", "large", "loads", "listing", "opening", "checkpoints", "steps"]
+    names = ["saves", "threads", "large", "loads", "listing", "branches", "opening", "checkpoints", "steps"]
     parser.add_argument("--only", choices=names, action="append", metavar="NAME", help="this one; may repeat")
     parser.add_argument("--repeat", type=_count(1), default=7, metavar="N", help="rounds (default: 7)")
     parser.add_argument(

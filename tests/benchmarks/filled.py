@@ -22,12 +22,13 @@ from mindgraph_storage.tiers.tables import artifacts, processes
 from .rounds import say
 from .saves import SIZE
 
-__all__ = ["PER_TRACE", "fill", "traces"]
+__all__ = ["PER_TRACE", "artifact_row", "fill", "traces"]
 
 PER_TRACE = 100
 _BATCH = 20_000
 _FILES = 1000
 _CONTENT = os.urandom(SIZE)
+_CHECKSUM = f"sha256:{hashlib.sha256(_CONTENT).hexdigest()}"
 _NOW = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
@@ -76,31 +77,36 @@ def _processes(rows: int) -> Iterator[dict[str, Any]]:
 
 def _artifacts(rows: int) -> Iterator[dict[str, Any]]:
     """The rows in the order in which they were saved."""
-    half, checksum = rows // 2, hashlib.sha256(_CONTENT).hexdigest()
+    half = rows // 2
     for number in range(rows):
         own = number % half
         mixed = number < half
         trace = own % traces(rows) if mixed else own // PER_TRACE
         name = f"note-{own // traces(rows) if mixed else own % PER_TRACE}"
         trace_id = f"{'mixed' if mixed else 'block'}-{trace}"
-        yield {
-            "id": f"art_{number:032x}",
-            "trace_id": trace_id,
-            "name": name,
-            "version": 1,
-            "step_id": "write",
-            "created_by": "operator",
-            "created_at": _NOW,
-            "artifact_type": "intermediate",
-            "content_type": "text/markdown",
-            "path": f"{trace_id}/{name}_v1.md",
-            "size_bytes": SIZE,
-            "checksum": f"sha256:{checksum}",
-            "status": "completed",
-            "retention": "infinite",
-            "owner": "operator",
-            "visibility": "trace",
-            "context": '{"model_name": "model-1", "prompt_version": "3"}',
-            "model_name": "model-1",
-            "prompt_version": "3",
-        }
+        yield artifact_row(f"art_{number:032x}", trace_id, name, 1)
+
+
+def artifact_row(artifact_id: str, trace_id: str, name: str, version: int) -> dict[str, Any]:
+    """An artifact as SQLite keeps it."""
+    return {
+        "id": artifact_id,
+        "trace_id": trace_id,
+        "name": name,
+        "version": version,
+        "step_id": "write",
+        "created_by": "operator",
+        "created_at": _NOW,
+        "artifact_type": "intermediate",
+        "content_type": "text/markdown",
+        "path": f"{trace_id}/{name}_v{version}.md",
+        "size_bytes": SIZE,
+        "checksum": _CHECKSUM,
+        "status": "completed",
+        "retention": "infinite",
+        "owner": "operator",
+        "visibility": "trace",
+        "context": '{"model_name": "model-1", "prompt_version": "3"}',
+        "model_name": "model-1",
+        "prompt_version": "3",
+    }

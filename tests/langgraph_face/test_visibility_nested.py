@@ -88,6 +88,52 @@ async def test_what_a_failed_try_of_a_subgraph_saved(way: Way, storage: StorageC
     assert [m.version for m in storage.list_artifacts(name="draft")] == [1, 2]
 
 
+async def test_what_a_failed_try_saved_before_the_next_one_asked(way: Way, storage: StorageClient) -> None:
+    """A resume goes on from the last try of a subgraph: what the try before it saved is visible nowhere."""
+    texts = iter(["lost", "kept"])
+
+    def write(state: State) -> dict[str, Any]:
+        text = next(texts)
+        storage.save_artifact(text, name="draft")
+        return {"words": [text]}
+
+    def ask(state: State) -> dict[str, Any]:
+        if state["words"][-1] == "lost":
+            raise Broken
+        return {"words": [interrupt("go on?")]}
+
+    child: Any = chain(write, ask)
+    builder = StateGraph(State).add_node("child", child, retry_policy=RETRY).add_edge(START, "child")
+    recorded = with_storage(builder.compile(checkpointer=way.saver), storage)
+    await way.invoke(recorded, {"words": ["in"]}, on_thread("t"))
+    await way.invoke(recorded, Command(resume="yes"), on_thread("t"))
+
+    assert visible(storage, await way.get_state(recorded, on_thread("t"))) == ["draft: kept"]
+
+
+async def test_what_a_failed_try_in_a_subgraph_saved(way: Way, storage: StorageClient) -> None:
+    """So it is where a subgraph's own subgraph is tried again."""
+    texts = iter(["lost", "kept"])
+
+    def write(state: State) -> dict[str, Any]:
+        text = next(texts)
+        storage.save_artifact(text, name="draft")
+        return {"words": [text]}
+
+    def check(state: State) -> dict[str, Any]:
+        if state["words"][-1] == "lost":
+            raise Broken
+        return {"words": ["checked"]}
+
+    inner: Any = chain(write, check)
+    middle: Any = StateGraph(State).add_node("inner", inner, retry_policy=RETRY).add_edge(START, "inner")
+    builder = StateGraph(State).add_node("middle", middle.compile()).add_edge(START, "middle")
+    recorded = with_storage(builder.compile(checkpointer=way.saver), storage)
+    await way.invoke(recorded, {"words": ["in"]}, on_thread("t"))
+
+    assert visible(storage, await way.get_state(recorded, on_thread("t"))) == ["draft: kept"]
+
+
 async def test_what_a_subgraph_saved_before_it_failed(way: Way, storage: StorageClient) -> None:
     """A run that goes on after a failure in a subgraph keeps, and shows, what was done in there before."""
     fails = [True]

@@ -120,6 +120,12 @@ GOOD: dict[str, dict[str, Any]] = {
         "source": "loop",
         "superstep": 1,
     },
+    "find_checkpoint": {
+        "thread_id": "thread",
+        "checkpoint_ns": "",
+        "checkpoint_id": "checkpoint",
+        "trace_id": "trace_xyz",
+    },
     "hold_values": {
         "trace_id": "trace_xyz",
         "thread_id": "thread",

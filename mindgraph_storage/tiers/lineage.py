@@ -1,0 +1,232 @@
+"""Which checkpoint goes on from which, and what each of them holds.
+
+A checkpoint has a place: a branch and a position on it. A branch is a line without a fork that goes on from a
+place on another one, so the ancestors of a checkpoint are everything up to a position on each of the few
+branches on its way, however deep it is. What the steps that led to a checkpoint saved is entered with its
+place once, when the checkpoint is linked. Functions on an open connection; none commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from mindgraph_storage.tiers.prepared import Prepared
+from mindgraph_storage.tiers.tables import (
+    artifact_uses,
+    artifacts,
+    branches,
+    checkpoints,
+    held_artifacts,
+    insert_new,
+    steps,
+)
+
+__all__ = ["Attempt", "Spot", "attempts_of", "counted", "hold", "hold_late", "place", "saved_by", "spot_of"]
+
+_KEY = ("thread_id", "checkpoint_ns", "checkpoint_id")
+_SPOT = sa.select(checkpoints.c.branch_id, checkpoints.c.position)
+_IS_THIS = [checkpoints.c[name] == sa.bindparam(f"its_{name}") for name in _KEY]
+_HERE = Prepared(_SPOT.where(*_IS_THIS))
+_TOLD: dict[str, sa.BindParameter[Any]] = {
+    name: sa.bindparam(f"told_{name}") for name in ("source", "superstep", "trace_id", "run_id")
+}
+_FILL_IN = Prepared(checkpoints.update().where(*_IS_THIS, checkpoints.c.source.is_(None)).values(_TOLD))
+_ELSEWHERE = Prepared(
+    _SPOT.where(*(checkpoints.c[name] == sa.bindparam(f"its_{name}") for name in _KEY[1:]))
+    .order_by(checkpoints.c.created_at, checkpoints.c.thread_id)
+    .limit(1)
+)
+_NEXT = Prepared(
+    _SPOT.where(
+        checkpoints.c.branch_id == sa.bindparam("its_branch"),
+        checkpoints.c.position == sa.bindparam("its_position"),
+    )
+)
+_NEW_CHECKPOINT, _HOLD = Prepared(checkpoints.insert()), Prepared(insert_new(held_artifacts))
+_NEW_BRANCH = branches.insert().returning(branches.c.branch_id)
+_SAVED = Prepared(
+    sa.select(artifacts.c.seq.label("artifact_seq"), artifacts.c.trace_id, artifacts.c.name)
+    .join(artifact_uses, artifact_uses.c.artifact_id == artifacts.c.id)
+    .where(artifact_uses.c.attempt_id == sa.bindparam("its_attempt"), artifact_uses.c.use == "saved")
+)
+_root = steps.alias("root")
+_HOLDS_ROOT = Prepared(
+    sa.select(_root.c.thread_id, _root.c.graph_ns, _root.c.produced_checkpoint_id)
+    .join(steps, steps.c.root_attempt_id == _root.c.attempt_id)
+    .where(steps.c.attempt_id == sa.bindparam("its_attempt"), _root.c.produced_checkpoint_id.is_not(None))
+)
+
+
+@dataclass(frozen=True)
+class Spot:
+    """The place of a checkpoint."""
+
+    branch_id: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What decides whether what an attempt saved counts."""
+
+    seq: int
+    attempt_id: str
+    root_attempt_id: str
+    parent_attempt_id: str | None
+    run_id: str
+    task_id: str
+    graph_ns: str
+    status: str
+    produced_checkpoint_id: str | None
+
+    @property
+    def is_root(self) -> bool:
+        """Of a node of the root graph."""
+        return self.attempt_id == self.root_attempt_id
+
+
+def spot_of(connection: sa.Connection, thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> Spot | None:
+    """Where this checkpoint is, if it is known."""
+    key = {"its_thread_id": thread_id, "its_checkpoint_ns": checkpoint_ns, "its_checkpoint_id": checkpoint_id}
+    return _spot(_HERE.one(connection, key))
+
+
+def place(connection: sa.Connection, checkpoint: Mapping[str, Any], now: datetime) -> bool:
+    """Enters a checkpoint after its parent; one that is there stays where it is.
+
+    A parent that is not known is entered before it, as one of which nothing else is known. Returns whether
+    something new was told.
+    """
+    if spot_of(connection, *(checkpoint[name] for name in _KEY)) is not None:
+        this = {f"its_{name}": checkpoint[name] for name in _KEY}
+        told = {f"told_{name}": checkpoint[name] for name in _TOLD}
+        return checkpoint["source"] is not None and _FILL_IN.change(connection, {**this, **told}) > 0
+    parent = _parent(connection, checkpoint, now)
+    spot = _after(connection, parent) if parent else _new_branch(connection, None)
+    _NEW_CHECKPOINT.insert(connection, [{**checkpoint, "created_at": now, **vars(spot)}])
+    return True
+
+
+def _parent(connection: sa.Connection, checkpoint: Mapping[str, Any], now: datetime) -> Spot | None:
+    """Where it goes on from; a copy of another thread's checkpoint goes on from that one."""
+    parent_id = checkpoint["parent_checkpoint_id"]
+    if copied := _spot(_ELSEWHERE.one(connection, {f"its_{name}": checkpoint[name] for name in _KEY[1:]})):
+        return copied
+    if parent_id is None:
+        return None
+    thread_id, checkpoint_ns = checkpoint["thread_id"], checkpoint["checkpoint_ns"]
+    unknown = dict.fromkeys(checkpoint) | {
+        "thread_id": thread_id,
+        "checkpoint_ns": checkpoint_ns,
+        "checkpoint_id": parent_id,
+    }
+    place(connection, unknown, now)
+    return spot_of(connection, thread_id, checkpoint_ns, parent_id)
+
+
+def _after(connection: sa.Connection, parent: Spot) -> Spot:
+    """The next place of its branch, or the first of a new branch where that is taken."""
+    following = Spot(parent.branch_id, parent.position + 1)
+    values = {"its_branch": following.branch_id, "its_position": following.position}
+    return _new_branch(connection, parent) if _NEXT.one(connection, values) else following
+
+
+def _new_branch(connection: sa.Connection, parent: Spot | None) -> Spot:
+    row = {"parent_id": parent and parent.branch_id, "fork_position": parent and parent.position}
+    branch_id: int = connection.execute(_NEW_BRANCH, row).scalar_one()
+    return Spot(branch_id, parent.position + 1 if parent else 0)
+
+
+def _spot(row: Mapping[str, Any] | None) -> Spot | None:
+    return Spot(**row) if row else None
+
+
+def hold(connection: sa.Connection, thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> None:
+    """Enters what the steps whose writes this checkpoint holds have saved. Repeating it changes nothing.
+
+    They are root-level steps; what was saved inside them counts with them (``counted``).
+    """
+    spot = spot_of(connection, thread_id, checkpoint_ns, checkpoint_id)
+    values = {"its_thread": thread_id, "its_checkpoint": checkpoint_id}
+    attempts = [Attempt(**row) for row in _HELD.all(connection, values)]
+    ended = {a.attempt_id for a in attempts if a.produced_checkpoint_id == checkpoint_id}
+    if spot is not None and ended:
+        rows = saved_by(connection, counted(attempts, ended))
+        _HOLD.insert(connection, [{**row, **vars(spot)} for row in rows])
+
+
+def hold_late(connection: sa.Connection, attempt_id: str) -> None:
+    """Enters what an attempt saved that is registered only after the checkpoint that holds its writes."""
+    if found := _HOLDS_ROOT.one(connection, {"its_attempt": attempt_id}):
+        hold(connection, *found.values())
+
+
+def saved_by(connection: sa.Connection, attempt_ids: Iterable[str]) -> list[dict[str, Any]]:
+    """What these attempts saved: ``artifact_seq``, trace and name of each."""
+    return [row for one in attempt_ids for row in _SAVED.all(connection, {"its_attempt": one})]
+
+
+def attempts_of(roots: sa.Select[Any] | sa.CompoundSelect[Any]) -> Prepared:
+    """The statement that finds these root-level attempts and those inside them, oldest first."""
+    chosen = [steps.c[one.name] for one in fields(Attempt)]
+    themselves = sa.select(*chosen).where(steps.c.attempt_id.in_(roots))
+    inside = sa.select(*chosen).where(
+        steps.c.root_attempt_id.in_(roots), steps.c.root_attempt_id != steps.c.attempt_id
+    )
+    return Prepared(sa.union_all(themselves, inside))
+
+
+def counted(attempts: Sequence[Attempt], ended: Collection[str]) -> list[str]:
+    """Those of the attempts inside root-level steps that count once the attempts ``ended`` do.
+
+    An attempt counts if it completed inside one that counts. So does one that completed inside an attempt
+    that was interrupted or lost, if a later run went on from what it had done: its writes are in a
+    checkpoint of its own graph. A further try in the same run begins a subgraph anew, and goes on from
+    nothing.
+    """
+    counting = _Counting(attempts, ended)
+    return [a.attempt_id for a in attempts if counting.counts(a)]
+
+
+class _Counting:
+    def __init__(self, attempts: Sequence[Attempt], ended: Collection[str]) -> None:
+        self._by_id = {a.attempt_id: a for a in attempts}
+        self._of_task: dict[str, list[Attempt]] = {}
+        for attempt in sorted(attempts, key=lambda a: a.seq):
+            self._of_task.setdefault(attempt.task_id, []).append(attempt)
+        self._ended = ended
+
+    def counts(self, attempt: Attempt) -> bool:
+        if attempt.attempt_id in self._ended:
+            return True
+        parent = self._by_id.get(attempt.parent_attempt_id or "")
+        if parent is None or attempt.status != "completed":
+            return False
+        return self.counts(parent) or self._is_kept(attempt, parent)
+
+    def _is_kept(self, attempt: Attempt, parent: Attempt) -> bool:
+        """A later attempt of the parent's task counts, and did not do this one again."""
+        later = [a for a in self._of_task[parent.task_id] if a.seq > parent.seq]
+        if attempt.graph_ns == parent.graph_ns:  # a @task: its result is in its caller's graph
+            is_kept = self._of_task[attempt.task_id][-1] is attempt
+        else:
+            began_anew = any(a.run_id == parent.run_id for a in later)
+            is_kept = attempt.produced_checkpoint_id is not None and not began_anew
+        return is_kept and any(self.counts(a) for a in later)
+
+
+_held, _sibling = steps.alias("held"), steps.alias("sibling")
+_HELD = attempts_of(
+    sa.select(_sibling.c.attempt_id)
+    .join(_held, (_held.c.thread_id == _sibling.c.thread_id) & (_held.c.task_id == _sibling.c.task_id))
+    .where(
+        _held.c.thread_id == sa.bindparam("its_thread"),
+        _held.c.produced_checkpoint_id == sa.bindparam("its_checkpoint"),
+        _held.c.root_attempt_id == _held.c.attempt_id,
+    )
+)
