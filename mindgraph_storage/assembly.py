@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import sqlalchemy as sa
 
 from mindgraph_storage.client.arguments import OPERATOR
+from mindgraph_storage.client.buffer import Buffer
 from mindgraph_storage.client.client import StorageClient
-from mindgraph_storage.client.transport import InProcess
+from mindgraph_storage.client.delivery import Delivery
+from mindgraph_storage.client.transport import InProcess, Transport, Uploads
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.process import Place
 from mindgraph_storage.service.service import StorageService
@@ -31,6 +34,10 @@ def open_storage(
     artifacts_url: str | None = None,
     agent_id: str | None = None,
     durability: Literal["full", "relaxed"] | None = None,
+    retry_delays: Sequence[float] | None = None,
+    buffer_bytes: int | None = None,
+    buffer_items: int | None = None,
+    heartbeat_seconds: float | None = None,
 ) -> StorageClient:
     """Opens the storage, with nothing to set up: everything lives under ``data_dir`` (``.data``).
 
@@ -38,6 +45,11 @@ def open_storage(
     from its ``MINDGRAPH_…`` variable. With ``agent_id`` the client acts as that agent, without one as the
     operator. With ``durability="full"``, the default, what was saved survives the loss of power;
     ``"relaxed"`` is faster and survives the death of the process. Two processes may open the same storage.
+
+    What cannot be reached is tried again after each of ``retry_delays`` (seconds; 5, 10, 20), then what is
+    saved waits in ``data_dir/buffer``, tried again every ``heartbeat_seconds`` (10): at most ``buffer_bytes``
+    (100 MB) and ``buffer_items`` artifacts (1000; with 0 nothing is buffered and the error is raised). What
+    waited when the last process ended is sent before this returns.
 
     Raises InvalidArgument for a URL or id that cannot be, FailedPrecondition where files could not be placed
     atomically, Unavailable where folder or database cannot be opened.
@@ -48,6 +60,10 @@ def open_storage(
         artifacts_url=artifacts_url,
         agent_id=agent_id,
         durability=durability,
+        retry_delays=retry_delays,
+        buffer_bytes=buffer_bytes,
+        buffer_items=buffer_items,
+        heartbeat_seconds=heartbeat_seconds,
     )
     sync = settings.durability == "full"
     folder = settings.data_dir.absolute()
@@ -55,9 +71,27 @@ def open_storage(
     own_database = sa.URL.create("sqlite", database=str(folder / "storage.db"))
     engine = open_database(settings.database_url or own_database, sync=sync)
     service = StorageService(engine, files, operators=[OPERATOR])
-    transport = InProcess(service.answer, service.close)
-    client = StorageClient(transport, files, agent_id=settings.agent_id, place=_current_place)
-    weakref.finalize(client, transport.close)
+    return _client(settings, InProcess(service.answer, service.close), files)
+
+
+def _client(settings: Settings, transport: Transport, uploads: Uploads) -> StorageClient:
+    """The client over any transport, with what waited in the buffer sent."""
+    buffer = Buffer(
+        settings.data_dir.absolute() / "buffer",
+        most_bytes=settings.buffer_bytes,
+        most_items=settings.buffer_items,
+        sync=settings.durability == "full",
+    )
+    delivery = Delivery(
+        transport,
+        uploads,
+        buffer,
+        retry_delays=settings.retry_delays,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
+    client = StorageClient(delivery, agent_id=settings.agent_id, place=_current_place)
+    weakref.finalize(client, delivery.close)
+    delivery.start()
     return client
 
 

@@ -68,10 +68,15 @@ OutputT = TypeVar("OutputT", bound=BaseModel)
 
 
 class Request(Message, Generic[OutputT]):
-    """``params`` of a command. ``action`` names it, ``output`` is the class of what answers it."""
+    """``params`` of a command. ``action`` names it, ``output`` is the class of what answers it.
+
+    One that is ``deferrable`` may be carried out later, in the order they were made: a client keeps it while
+    the service cannot be reached.
+    """
 
     action: ClassVar[str]
     output: ClassVar[type[BaseModel]]
+    deferrable: ClassVar[bool] = False
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -144,6 +149,17 @@ class Report(Message):
     dry_run: bool
 
 
+class FlushReport(Report):
+    """What came of each write that waited in a client's buffer, in order; ``checked`` counts them.
+
+    ``registered`` were carried out, ``left`` wait on, ``refused`` were set aside in ``buffer/refused/``.
+    """
+
+    registered: int
+    left: int
+    refused: int
+
+
 class ReportOutput(Message):
     report: Report
 
@@ -168,6 +184,7 @@ class RegisterArtifact(Request[RegisterOutput]):
 
     action = "register_artifact"
     output = RegisterOutput
+    deferrable = True
 
     artifact_id: ArtifactId
     upload_id: str = Field(pattern=r"^up_[0-9a-f]{32}$")
@@ -274,6 +291,7 @@ class StartRun(Request[Done]):
 
     action = "start_run"
     output = Done
+    deferrable = True
 
     run_id: str
     trace_id: TraceId
@@ -285,6 +303,7 @@ class FinishRun(Request[Done]):
 
     action = "finish_run"
     output = Done
+    deferrable = True
 
     run_id: str
     status: ProcessStatus
@@ -301,6 +320,7 @@ class StartStep(Request[Done]):
 
     action = "start_step"
     output = Done
+    deferrable = True
 
     attempt_id: str
     root_attempt_id: str | None = None
@@ -321,6 +341,7 @@ class FinishStep(Request[Done]):
 
     action = "finish_step"
     output = Done
+    deferrable = True
 
     attempt_id: str
     status: StepStatus
@@ -336,6 +357,7 @@ class LinkCheckpoint(Request[Done]):
 
     action = "link_checkpoint"
     output = Done
+    deferrable = True
 
     thread_id: str
     checkpoint_ns: str

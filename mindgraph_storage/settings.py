@@ -7,10 +7,10 @@ prefix ``MINDGRAPH_``; an argument wins.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from mindgraph_storage.errors import InvalidArgument
 
@@ -22,6 +22,10 @@ class Settings(BaseSettings):
 
     Left out, all three lie under ``data_dir``. ``durability`` says what a save that returned survives:
     ``full`` the loss of power, ``relaxed`` the death of the process.
+
+    ``retry_delays`` are the seconds between tries to reach the service (a JSON list in the environment); then
+    writes wait in ``data_dir/buffer``, up to ``buffer_bytes`` and ``buffer_items`` (artifacts; 0: nothing is
+    buffered), and are sent again every ``heartbeat_seconds``.
     """
 
     model_config = SettingsConfigDict(env_prefix="MINDGRAPH_", frozen=True, extra="ignore")
@@ -32,6 +36,10 @@ class Settings(BaseSettings):
     checkpoint_url: str | None = None
     agent_id: str | None = None
     durability: Literal["full", "relaxed"] = "full"
+    retry_delays: tuple[Annotated[float, Field(ge=0, le=3600)], ...] = (5, 10, 20)
+    buffer_bytes: int = Field(100_000_000, ge=0)
+    buffer_items: int = Field(1000, ge=0)
+    heartbeat_seconds: float = Field(10, gt=0, le=3600)
 
 
 def read_settings(**arguments: Any) -> Settings:
@@ -45,3 +53,5 @@ def read_settings(**arguments: Any) -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise InvalidArgument(f"setting {where!r}: {first['msg']}", setting=where) from None
+    except SettingsError as error:  # a variable that should be JSON and is not
+        raise InvalidArgument(f"{error}; write JSON, e.g. MINDGRAPH_RETRY_DELAYS='[5, 10, 20]'") from None

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from mindgraph_storage.manifest import ArtifactContext, ArtifactManifest
+from mindgraph_storage.process import ENDED_WELL
 from mindgraph_storage.requests import ListArtifacts, RegisterArtifact, Where
 from mindgraph_storage.tiers.prepared import Prepared
 from mindgraph_storage.tiers.tables import (
@@ -287,7 +288,7 @@ def _visible_at(checkpoint_id: str, thread_id: str | None) -> sa.ColumnElement[b
             checkpoints.c.checkpoint_id == line.c.parent_checkpoint_id,
         )
     )
-    return artifacts.c.id.in_(_saved_by(steps.c.status == "completed", _held_by(line), ~_run_again()))
+    return artifacts.c.id.in_(_saved_by(steps.c.status.in_(ENDED_WELL), _held_by(line), ~_run_again()))
 
 
 def _held_by(line: sa.CTE) -> sa.ColumnElement[bool]:

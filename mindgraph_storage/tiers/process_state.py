@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mindgraph_storage.process import Process, Run, Step
+from mindgraph_storage.process import ENDED_WELL, Process, Run, Step
 from mindgraph_storage.requests import (
     FinishRun,
     FinishStep,
@@ -95,7 +95,7 @@ _PRODUCED = (
         steps.c.trace_id == sa.bindparam("its_trace_id"),
         steps.c.thread_id == sa.bindparam("its_thread_id"),
         steps.c.graph_ns == sa.bindparam("its_checkpoint_ns"),
-        steps.c.status == "completed",
+        steps.c.status.in_(ENDED_WELL),
         steps.c.produced_checkpoint_id.is_(None),
         _OF_THIS_RUN | (steps.c.from_checkpoint_id == sa.bindparam("its_parent_checkpoint_id")),
         ~_RUN_AGAIN,
