@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from mindgraph_storage.client.buffer import Buffer, Item
-from mindgraph_storage.errors import StorageError, Unavailable
+from mindgraph_storage.errors import FailedPrecondition, StorageError, Unavailable
 from mindgraph_storage.messages import decode_command
 from mindgraph_storage.requests import Finding, FlushReport
 
@@ -79,13 +79,17 @@ class Flusher:
         return findings.report()
 
     def _flush(self, findings: _Findings, told: _Told) -> None:
-        """Records of steps go on where only the files are out of reach; nothing goes before a record."""
+        """Records of steps go on where only the files are out of reach; nothing goes before a record.
+
+        What the service is in no state for holds up its own process only.
+        """
         stopped: dict[str, StorageError] = {}
         for item, number, of in self._waiting():
-            stopped_by = stopped.get("steps") or stopped.get(item.lane)
+            stopped_by = stopped.get("steps") or stopped.get(item.lane) or stopped.get(item.trace)
             error = stopped_by or self._try(item, findings)
             if error is not None:
-                stopped.setdefault(item.lane, error)
+                is_its_own = error.code == FailedPrecondition.code
+                stopped.setdefault(item.trace if is_its_own else item.lane, error)
                 findings.left(item, error)
             told(number, of)
 
