@@ -267,7 +267,7 @@ class Buffer:
     @contextmanager
     def _created(self, path: Path) -> Iterator[IO[bytes]]:
         """A new file, on disk at the end."""
-        with path.open("xb", buffering=0) as file:
+        with open(path, "xb", buffering=0) as file:
             yield file
             if self._sync:
                 os.fsync(file.fileno())

@@ -1,0 +1,74 @@
+"""One buffer and many processes: each may put in, one at a time flushes, all is registered once, in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mindgraph_storage import ResourceExhausted, open_storage
+from mindgraph_storage.client.buffer import Buffer
+
+from .buffered import left_waiting, waiting
+from .checks import must_be_sound
+from .racing import appends, meet, opens_fresh
+
+SECONDS = 60
+
+
+def _together(processes: ForkServerContext, number: int) -> ProcessPoolExecutor:
+    meeting: Any = (processes.Barrier(number), processes.Event())
+    return ProcessPoolExecutor(number, mp_context=processes, initializer=meet, initargs=meeting)
+
+
+def test_four_processes_start_at_once(processes: ForkServerContext, tmp_path: Path) -> None:
+    """What waits is flushed by whoever comes first, while the others work."""
+    kept = left_waiting(tmp_path, 30, names=3)
+    with _together(processes, 4) as pool:
+        for saved in [pool.submit(opens_fresh, tmp_path, number) for number in range(4)]:
+            kept |= saved.result(SECONDS)
+    with open_storage(tmp_path) as storage:
+        must_be_sound(storage, tmp_path, kept)
+        for name in range(3):
+            found = storage.list_artifacts(trace_id="waiting", name=f"m{name}")
+            assert [m.id for m in found] == list(kept)[name:30:3]
+    assert waiting(tmp_path) == []
+
+
+def test_four_processes_fill_one_buffer(processes: ForkServerContext, tmp_path: Path) -> None:
+    """The limit is exact, and each process's items are in its own order."""
+    with _together(processes, 4) as pool:
+        put_in = [pool.submit(appends, tmp_path, number, 30) for number in range(4)]
+        counts = [put.result(SECONDS) for put in put_in]
+    buffer = Buffer(tmp_path / "buffer", most_bytes=10**6, most_items=100)
+    commands = [buffer.command(item).decode() for item in buffer.items()]
+    assert sum(counts) == len(commands) == 100
+    for number, count in enumerate(counts):
+        mine = [command for command in commands if command.startswith(f"{number} ")]
+        assert mine == [f"{number} {i}" for i in range(count)]
+    with pytest.raises(ResourceExhausted):
+        buffer.append(b"", "t", "artifacts", buffer.stage([b""]).upload_id)
+
+
+def test_a_flush_whose_process_was_killed(processes: ForkServerContext, tmp_path: Path) -> None:
+    """The lock of a process that is dead holds nobody up."""
+    kept = left_waiting(tmp_path, 2)
+    dying = processes.Process(target=_dies_flushing, args=[tmp_path])
+    dying.start()
+    dying.join(SECONDS)
+    assert dying.exitcode == -signal.SIGKILL
+    dying.close()
+    with open_storage(tmp_path) as storage:
+        must_be_sound(storage, tmp_path, kept)
+    assert waiting(tmp_path) == []
+
+
+def _dies_flushing(data_dir: Path) -> None:
+    buffer = Buffer(data_dir / "buffer", most_bytes=1, most_items=1)
+    with buffer.flushing():
+        os.kill(os.getpid(), signal.SIGKILL)
