@@ -22,6 +22,8 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, Literal
 
@@ -45,7 +47,7 @@ _STAGED_SECONDS = 3600.0
 _POLL_SECONDS = 0.005
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Item:
     """One buffered write, as its file's name tells of it; ``size_bytes`` counts command and content."""
 
@@ -88,12 +90,14 @@ class Buffer:
 
     def items(self) -> list[Item]:
         """What waits, in order."""
+        return _items(self._names())
+
+    def _names(self) -> list[str]:
         with translated("the buffer"):
             try:
-                names = os.listdir(self.folder)
+                return os.listdir(self.folder)
             except FileNotFoundError:
                 return []
-        return sorted(item for name in names if (item := _item(name)) is not None)
 
     def holds(self, trace_id: str | None, lane: Lane) -> bool:
         """Something waits that a write of this lane of this process must not overtake."""
@@ -181,9 +185,10 @@ class Buffer:
 
     def _room_for(self, size: int, *, is_artifact: bool) -> int:
         """The number of the last item; raises where there is no room for one more of this size."""
-        waiting = self.items()
+        names = self._names()
+        waiting = _items(names)
         self._must_fit(sum(item.size_bytes for item in waiting) + size)
-        if is_artifact and len(list(self.folder.glob("*.content"))) >= self._most_items:
+        if is_artifact and sum(name.endswith(".content") for name in names) >= self._most_items:
             raise self._full(f"it holds at most {self._most_items} artifacts")
         return waiting[-1].number if waiting else 0
 
@@ -277,6 +282,12 @@ class Buffer:
             sync_path(str(folder))
 
 
+def _items(names: Iterable[str]) -> list[Item]:
+    found = (item for name in names if (item := _item(name)) is not None)
+    return sorted(found, key=attrgetter("number", "digest"))
+
+
+@lru_cache(maxsize=1 << 16)  # the same names are looked at with every write
 def _item(name: str) -> Item | None:
     if (found := _ITEM.match(name)) is None:
         return None

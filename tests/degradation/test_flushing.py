@@ -11,6 +11,7 @@ import pytest
 
 from mindgraph_storage import NotFound, PermissionDenied, ResourceExhausted, StorageClient
 from mindgraph_storage.client import flusher
+from mindgraph_storage.requests import StartRun
 from mindgraph_storage.testing import Outage
 
 from .conftest import Reachable
@@ -241,6 +242,22 @@ def test_as_many_as_fit(reachable: Reachable, buffer: Path) -> None:
     outage.end()
     assert storage.flush_buffer().registered == 3
     assert [m.id for m in storage.list_artifacts()] == [ref["artifact_id"] for ref in refs]
+
+
+def test_records_take_no_places(reachable: Reachable, buffer: Path) -> None:
+    """What happened in a process counts as bytes only, and beyond those is RESOURCE_EXHAUSTED too."""
+    storage = reachable(buffer_items=1, buffer_bytes=5000)
+    outage = Outage(storage)
+    outage.begin()
+    storage.save_artifact("x", trace_id="t")
+    for i in range(5):
+        storage.request(StartRun(run_id=str(i), trace_id="t"), from_within="t")
+    assert len(items(buffer)) == 6
+    with pytest.raises(ResourceExhausted, match="MINDGRAPH_BUFFER_BYTES"):
+        storage.request(StartRun(run_id="6" * 5000, trace_id="t"), from_within="t")
+    outage.end()
+    assert storage.flush_buffer().registered == 6
+    assert [run.run_id for run in storage.list_runs("t")] == list("01234")
 
 
 @pytest.mark.parametrize("part", ["service", "files"])

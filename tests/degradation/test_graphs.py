@@ -199,6 +199,25 @@ def test_pending_storage(storage: StorageClient, outage: Outage, face: str) -> N
     assert statuses(storage) == dict.fromkeys(["plan", "left", "right", "end"], "completed")
 
 
+def test_what_a_pending_step_saved_is_visible(storage: StorageClient, outage: Outage) -> None:
+    """What was registered of it shows at its checkpoint, as of any step that ended well."""
+
+    def save(state: State) -> Any:
+        first = storage.save_artifact("first", name="first")
+        outage.begin("files")
+        return {"refs": {"first": first, "second": storage.save_artifact("second", name="second")}}
+
+    builder = StateGraph(State).add_node("save", save).add_edge(START, "save")
+    run("sync", with_storage(builder.compile(checkpointer=InMemorySaver()), storage))
+    (step,) = storage.list_steps("t")
+    assert step.status == "pending_storage"
+    for expected in (["first"], ["first", "second"]):
+        found = storage.list_artifacts(thread_id="t", checkpoint_id=step.produced_checkpoint_id)
+        assert [manifest.name for manifest in found] == expected
+        outage.end()
+        storage.flush_buffer()
+
+
 def test_a_step_whose_artifact_is_refused(
     reachable: Reachable, outage: Outage, storage: StorageClient
 ) -> None:

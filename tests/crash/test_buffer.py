@@ -1,4 +1,4 @@
-"""One buffer and many processes: each may put in, one at a time flushes, all is registered once, in order."""
+"""One buffer, many processes: each may put in, one flushes, all is registered once; and what is on disk."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mindgraph_storage.client.buffer import Buffer
 from .buffered import left_waiting, waiting
 from .checks import must_be_sound
 from .racing import appends, meet, opens_fresh
+from .steps import watched
 
 SECONDS = 60
 
@@ -72,3 +73,33 @@ def _dies_flushing(data_dir: Path) -> None:
     buffer = Buffer(data_dir / "buffer", most_bytes=1, most_items=1)
     with buffer.flushing():
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_is_on_disk_before_what(tmp_path: Path) -> None:
+    """Content and its name are synced before the command has its name, and that before the append returns."""
+    buffer, steps = Buffer(tmp_path / "buffer", most_bytes=10**6, most_items=10), list[str]()
+    with watched(steps.append):
+        upload = buffer.stage([b"\xff"])
+        buffer.append(b"{}", "t", "artifacts", upload.upload_id)
+    (item,) = buffer.items()
+    kept = [step for step in steps if step.startswith(("os.fsync", "os.replace"))]
+    staged, folder = f"{upload.upload_id}.staged", "os.fsync buffer"
+    assert kept[-6:] == [
+        f"os.fsync {staged}",
+        f"os.replace {staged}",
+        folder,
+        f"os.fsync {item.stem}.part",
+        f"os.replace {item.stem}.part",
+        folder,
+    ]
+
+
+def test_what_a_dead_process_left_is_swept(tmp_path: Path) -> None:
+    """What is of no item goes at the next flush, but what may still be written to stays for an hour."""
+    left_waiting(tmp_path, 1)
+    for name in ("1.content", "1.part", "up_new.staged", "up_old.staged"):
+        (tmp_path / "buffer" / name).write_bytes(b"\xff")
+    os.utime(tmp_path / "buffer/up_old.staged", (0, 0))
+    open_storage(tmp_path).close()
+    assert waiting(tmp_path) == []
+    assert [path.name for path in (tmp_path / "buffer").glob("*.staged")] == ["up_new.staged"]
