@@ -30,15 +30,19 @@ class Outage:
         delivery = storage._delivery
         self.tried: list[str] = []
         self._taken: frozenset[Part] = frozenset()
-        self._left = 0
+        self._lasts: int | None
+        self._left, self._lasts = 0, None
         self._lock = threading.Lock()
         delivery._transport = _Transport(delivery._transport, self)
         delivery._uploads = _Uploads(delivery._uploads, self)
 
-    def begin(self, *parts: Part, after: int = 0) -> None:
-        """Takes these parts away (``service``, unless given) when so many more commands have passed."""
+    def begin(self, *parts: Part, after: int = 0, lasts: int | None = None) -> None:
+        """Takes these parts away (``service``, unless given).
+
+        It begins when ``after`` more commands were sent, and ends by itself when ``lasts`` further ones were.
+        """
         with self._lock:
-            self._taken, self._left = frozenset(parts or ("service",)), after
+            self._taken, self._left, self._lasts = frozenset(parts or ("service",)), after, lasts
 
     def end(self) -> None:
         """Gives everything back."""
@@ -47,7 +51,8 @@ class Outage:
 
     def lacks(self, part: Part) -> bool:
         """The part is taken away now."""
-        return part in self._taken and self._left <= 0
+        is_over = self._lasts is not None and -self._left >= self._lasts
+        return part in self._taken and self._left <= 0 and not is_over
 
     def pass_on(self, command: bytes, send: Callable[[bytes], bytes]) -> bytes:
         """The answer, unless it, or the way to the service, is taken away."""

@@ -226,10 +226,11 @@ class Buffer:
         return (self.refused / f"{item.stem}.json").exists()
 
     def refused_beside(self, item: Item) -> Iterator[bytes]:
-        """The commands of the same process that were refused."""
+        """The commands of the same process that were refused, but for torn ones."""
         with translated("the buffer"):
             for path in sorted(self.refused.glob(f"*-{item.trace}-*.json")):
-                yield path.read_bytes()
+                if path.stem.endswith(_digest(data := path.read_bytes())):
+                    yield data
 
     def sweep(self) -> None:
         """Removes what a killed process left of items it had not finished to put in."""

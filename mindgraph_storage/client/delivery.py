@@ -213,6 +213,7 @@ class Delivery:
         try:
             self._uploads.keep(request.upload_id, self._buffer.staged(request.upload_id))
         except StorageError:
+            self._buffer.discard(request.upload_id)
             again = self._buffer.stage(self._sources[request.upload_id])
             if again.checksum != request.checksum:
                 self._buffer.discard(again.upload_id)

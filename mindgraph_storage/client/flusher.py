@@ -42,13 +42,14 @@ class Flusher:
     @property
     def is_beating(self) -> bool:
         """Something waits and is tried again by itself."""
-        return self._thread is not None
+        thread = self._thread
+        return thread is not None and thread.is_alive()  # in a fork's copy it is not
 
     def start(self) -> None:
         """Beats until nothing waits. Repeating it does nothing."""
         with self._changed:
-            if self._thread is None and not self._closing:
-                self._thread = threading.Thread(target=self._beat, name="mindgraph-heartbeat", daemon=True)
+            if not self.is_beating and not self._closing:
+                self._thread = threading.Thread(target=self._beat, name="mindgraph-flusher", daemon=True)
                 self._thread.start()
 
     def hurry(self) -> None:

@@ -85,10 +85,11 @@ class Waiting:
     def learn(self, manifest: ArtifactManifest) -> None:
         """There is a registered version of this name."""
         name = (manifest.trace_id, manifest.name)
-        if self._newest.get(name, (0, ""))[0] < manifest.version:
-            self._newest[name] = (manifest.version, manifest.id)
+        with self._lock:
+            if self._newest.get(name, (0, ""))[0] < manifest.version:
+                self._newest[name] = (manifest.version, manifest.id)
             if len(self._newest) > _MOST_NAMES:
-                self._newest.pop(next(iter(self._newest)), None)
+                del self._newest[next(iter(self._newest))]
 
     def _find(self, artifact_id: str) -> _Kept | None:
         """What another process sent meanwhile waits no more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,17 @@ def test_four_processes_fill_one_buffer(processes: ForkServerContext, tmp_path: 
         assert mine == [f"{number} {i}" for i in range(count)]
     with pytest.raises(ResourceExhausted):
         buffer.append(b"", "t", "artifacts", buffer.stage([b""]).upload_id)
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    """While one client puts in, another waits: what they count is all there is."""
+    one, other = [Buffer(tmp_path / "buffer", most_bytes=10**6, most_items=1) for _ in range(2)]
+    with ThreadPoolExecutor(1) as pool:
+        with one._appending():
+            putting = pool.submit(other.append, b"{}", "t", "steps")
+            assert wait([putting], timeout=0.2).done == set()
+        putting.result(SECONDS)
+    assert len(one.items()) == 1
 
 
 def test_a_flush_whose_process_was_killed(processes: ForkServerContext, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def items(buffer: Path, suffix: str = "json") -> list[Path]:
 
 
 def heartbeats() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "mindgraph-heartbeat"]
+    return [thread for thread in threading.enumerate() if thread.name == "mindgraph-flusher"]
 
 
 def test_the_heartbeat(reachable: Reachable) -> None:

@@ -141,16 +141,7 @@ def test_an_outage_within_the_graph(tmp_path: Path, face: str, clean: tuple[Any,
     for after in range(0, commands, EVERY):
         with open_storage(tmp_path / f"{after}", retry_delays=[], heartbeat_seconds=0.001) as storage:
             outage = Outage(storage)
-            until = after + lasts
-
-            class Tried(list[str]):
-                def append(self, action: str) -> None:
-                    super().append(action)
-                    if len(self) > until:  # noqa: B023 - used up within this round
-                        outage.end()  # noqa: B023
-
-            outage.tried = Tried()
-            outage.begin(after=after)
+            outage.begin(after=after, lasts=lasts)
             run(face, pipeline(storage))
             outage.end()
             assert storage.flush_buffer().left == 0

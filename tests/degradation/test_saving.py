@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from mindgraph_storage.testing import Outage, Part
 from .conftest import Reachable
 
 PARTS: list[Part] = ["service", "answers", "files"]
-LIMIT = 30
 
 
 def waiting(buffer: Path) -> list[str]:
@@ -32,10 +30,6 @@ def waiting(buffer: Path) -> list[str]:
         if buffer.exists()
         else []
     )
-
-
-def beating() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "mindgraph-heartbeat"]
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -20,15 +20,14 @@ SHORT = (0.001, 0.002, 0.003)
 
 
 class Tries(list[str]):
-    """The tries of an outage; ``act`` is called when so many were made."""
+    """The tries of an outage; says when the first was made."""
 
-    def __init__(self, number: int, act: Callable[[], None]) -> None:
-        self._number, self._act = number, act
+    def __init__(self) -> None:
+        self.begun = threading.Event()
 
     def append(self, action: str) -> None:
         super().append(action)
-        if len(self) == self._number:
-            self._act()
+        self.begun.set()
 
 
 def test_it_is_tried_again(reachable: Reachable) -> None:
@@ -60,8 +59,8 @@ def test_a_short_outage_is_not_seen(reachable: Reachable) -> None:
     storage = reachable(retry_delays=[0, 0, 0])
     outage = Outage(storage)
     for read in (False, True):
-        outage.tried = Tries(3, outage.end)
-        outage.begin()
+        outage.tried.clear()
+        outage.begin(lasts=2)
         if read:
             assert [m.version for m in storage.list_artifacts()] == [1]
         else:
@@ -71,11 +70,10 @@ def test_a_short_outage_is_not_seen(reachable: Reachable) -> None:
 
 def waits(outage: Outage, pool: ThreadPoolExecutor, call: Callable[[], Any]) -> Future[Any]:
     """A call whose first try failed, and that waits for the next."""
-    failed = threading.Event()
-    outage.tried = Tries(1, failed.set)
+    outage.tried = tries = Tries()
     outage.begin()
     calling = pool.submit(call)
-    assert failed.wait(LIMIT)
+    assert tries.begun.wait(LIMIT)
     return calling
 
 
