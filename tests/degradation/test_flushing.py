@@ -249,9 +249,9 @@ def test_records_take_no_places(reachable: Reachable, buffer: Path) -> None:
     storage = reachable(buffer_items=1, buffer_bytes=5000)
     outage = Outage(storage)
     outage.begin()
-    storage.save_artifact("x", trace_id="t")
     for i in range(5):
         storage.request(StartRun(run_id=str(i), trace_id="t"), from_within="t")
+    storage.save_artifact("x", trace_id="t")
     assert len(items(buffer)) == 6
     with pytest.raises(ResourceExhausted, match="MINDGRAPH_BUFFER_BYTES"):
         storage.request(StartRun(run_id="6" * 5000, trace_id="t"), from_within="t")
