@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,15 +40,16 @@ class Circuit:
         self._delays = delays
         self.broken = threading.Event()
 
-    def call(self, call: Callable[[], ResultT], give_up: threading.Event) -> ResultT:
+    def call(self, call: Callable[[], ResultT], give_up: threading.Event, *, defers: bool = False) -> ResultT:
         """What ``call`` returns, tried again after each delay; ``give_up`` ends the waiting.
 
-        Raises the last error, and at once one that no repetition cures.
+        Raises the last error, and at once one that no repetition cures. Who ``defers`` what fails does not
+        wait where an event loop would stand still meanwhile.
         """
         try:
             result = call()
         except StorageError as error:
-            if not error.retryable or not self._delays or give_up.is_set():
+            if not error.retryable or not self._delays or give_up.is_set() or (defers and _is_on_loop()):
                 raise
             result = self._retrying(give_up)(_following(error, call, give_up))
         if self.broken.is_set():
@@ -73,6 +75,14 @@ class Circuit:
             sleep=sleep_using_event(give_up),
             reraise=True,
         )
+
+
+def _is_on_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _following(

@@ -112,7 +112,7 @@ class Delivery:
             return self._defer(request, asked)
         try:
             return self._service.call(
-                partial(self._sent, request, asked.encode(request)), self._service.broken
+                partial(self._sent, request, asked.encode(request)), self._service.broken, defers=True
             )
         except StorageError as error:
             if not error.retryable:
@@ -191,7 +191,7 @@ class Delivery:
             return self._files.call(partial(self._uploads.stage, chunks), self._closing)
         if not self._is_broken(self._files) and not self._is_broken(self._service):
             try:
-                return self._files.call(partial(self._uploads.stage, chunks), self._files.broken)
+                return self._files.call(partial(self._uploads.stage, chunks), self._files.broken, defers=True)
             except StorageError as error:
                 if not error.retryable:
                     raise

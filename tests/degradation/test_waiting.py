@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mindgraph_storage import FailedPrecondition, Unavailable
-from mindgraph_storage.testing import Outage
+from mindgraph_storage.testing import Outage, Part
 
 from .conftest import NEVER, Reachable
 
@@ -121,3 +121,11 @@ async def test_waiting_takes_no_thread_of_the_loop(reachable: Reachable) -> None
     for save in saves:
         save.cancel()
     storage.close()
+
+
+@pytest.mark.parametrize("part", ["service", "files"])
+async def test_a_loop_never_stands_still(reachable: Reachable, part: Part) -> None:
+    """A save made on an event loop, as a graph's own records are, waits for no next try: it is buffered."""
+    storage = reachable(retry_delays=[NEVER])
+    Outage(storage).begin(part)
+    assert storage.save_artifact("x", trace_id="t")["status"] == "uploading"
