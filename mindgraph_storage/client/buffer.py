@@ -223,7 +223,11 @@ class Buffer:
             self._sync_folder(self.folder)
 
     def is_refused(self, item: Item) -> bool:
-        return (self.refused / f"{item.stem}.json").exists()
+        return os.path.exists(self.refused / f"{item.stem}.json")
+
+    def waits(self, item: Item) -> bool:
+        """It was neither carried out nor refused, by any process."""
+        return os.path.exists(self.path(item))
 
     def refused_beside(self, item: Item) -> Iterator[bytes]:
         """The commands of the same process that were refused, but for torn ones."""
@@ -246,7 +250,7 @@ class Buffer:
     @contextmanager
     def flushing(self) -> Iterator[bool]:
         """True while no other process is flushing; else False, also where there is nothing to flush."""
-        if not self.folder.is_dir():
+        if not os.path.isdir(self.folder):
             yield False
             return
         lock = FileLock(self.folder / ".flush.lock", timeout=0)

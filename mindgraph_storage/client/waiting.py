@@ -80,7 +80,7 @@ class Waiting:
             kept = [
                 one.item for waiting in self._kept.values() for one in waiting if one.attempt_id == attempt_id
             ]
-        return [item for item in kept if self._waits(item) or self._buffer.is_refused(item)]
+        return [item for item in kept if self._buffer.waits(item) or self._buffer.is_refused(item)]
 
     def learn(self, manifest: ArtifactManifest) -> None:
         """There is a registered version of this name."""
@@ -93,10 +93,7 @@ class Waiting:
 
     def _find(self, artifact_id: str) -> _Kept | None:
         """What another process sent meanwhile waits no more."""
-        return next((kept for kept in self._kept.get(artifact_id, []) if self._waits(kept.item)), None)
-
-    def _waits(self, item: Item) -> bool:
-        return self._buffer.path(item).exists()
+        return next((kept for kept in self._kept.get(artifact_id, []) if self._buffer.waits(kept.item)), None)
 
     def _guessed(self, request: RegisterArtifact, agent_id: str, item: Item) -> ArtifactManifest:
         version, latest = self._last(request.trace_id, request.name)
