@@ -14,7 +14,7 @@ import pytest
 from mindgraph_storage import ResourceExhausted, open_storage
 from mindgraph_storage.client.buffer import Buffer
 
-from .buffered import left_waiting, waiting
+from .buffered import left_waiting, runs_a_graph, waiting
 from .checks import must_be_sound
 from .racing import appends, meet, opens_fresh
 from .steps import watched
@@ -84,6 +84,26 @@ def _dies_flushing(data_dir: Path) -> None:
     buffer = Buffer(data_dir / "buffer", most_bytes=1, most_items=1)
     with buffer.flushing():
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_graph_killed_in_an_outage(processes: ForkServerContext, tmp_path: Path) -> None:
+    """What it had recorded and saved is registered at the next start, and going on doubles nothing."""
+    dying = processes.Process(target=runs_a_graph, args=[tmp_path], kwargs={"dies": True})
+    dying.start()
+    dying.join(SECONDS)
+    assert dying.exitcode == -signal.SIGKILL
+    dying.close()
+    assert waiting(tmp_path)
+    with open_storage(tmp_path) as storage:
+        told = [(step.step_id, step.status, len(step.saved)) for step in storage.list_steps("t")]
+        assert told == [("first", "completed", 2), ("second", "running", 1)]
+    runs_a_graph(tmp_path, dies=False)
+    with open_storage(tmp_path) as storage:
+        told = [(step.step_id, step.status, len(step.saved)) for step in storage.list_steps("t")]
+        assert told == [("first", "completed", 2), ("second", "lost", 1), ("second", "completed", 1)]
+        found = storage.list_artifacts(trace_id="t")
+        assert [(m.name, m.version) for m in found] == [("first", 1), ("first", 2), ("second", 1)]
+        assert storage.get_process("t").status == "completed"
 
 
 def test_what_is_on_disk_before_what(tmp_path: Path) -> None:
