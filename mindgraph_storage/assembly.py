@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import sqlalchemy as sa
 
 from mindgraph_storage.client.arguments import OPERATOR
+from mindgraph_storage.client.buffer import Buffer
 from mindgraph_storage.client.client import StorageClient
-from mindgraph_storage.client.transport import InProcess
+from mindgraph_storage.client.delivery import Delivery
+from mindgraph_storage.client.transport import InProcess, Transport, Uploads
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.process import Place
 from mindgraph_storage.service.service import StorageService
@@ -33,6 +36,9 @@ def open_storage(
     durability: Literal["full", "relaxed"] | None = None,
     heartbeat_seconds: float | None = None,
     lost_after_seconds: float | None = None,
+    retry_delays: Sequence[float] | None = None,
+    buffer_bytes: int | None = None,
+    buffer_items: int | None = None,
 ) -> StorageClient:
     """Opens the storage, with nothing to set up: everything lives under ``data_dir`` (``.data``).
 
@@ -42,6 +48,11 @@ def open_storage(
     ``"relaxed"`` is faster and survives the death of the process. A recorded run says every
     ``heartbeat_seconds`` (10) that it is alive; one that was silent for ``lost_after_seconds`` (30) is lost.
     Two processes may open the same storage.
+
+    What cannot be reached is tried again after each of ``retry_delays`` (seconds; 5, 10, 20), then what is
+    saved waits in ``data_dir/buffer``, tried again every ``heartbeat_seconds`` (10): at most ``buffer_bytes``
+    (100 MB) and ``buffer_items`` artifacts (1000; with 0 nothing is buffered and the error is raised). What
+    waited when the last process ended is sent before this returns.
 
     Raises InvalidArgument for a URL or id that cannot be, FailedPrecondition where files could not be placed
     atomically, Unavailable where folder or database cannot be opened.
@@ -54,6 +65,9 @@ def open_storage(
         durability=durability,
         heartbeat_seconds=heartbeat_seconds,
         lost_after_seconds=lost_after_seconds,
+        retry_delays=retry_delays,
+        buffer_bytes=buffer_bytes,
+        buffer_items=buffer_items,
     )
     sync = settings.durability == "full"
     folder = settings.data_dir.absolute()
@@ -63,15 +77,32 @@ def open_storage(
     service = StorageService(
         engine, files, operators=[OPERATOR], lost_after_seconds=settings.lost_after_seconds
     )
-    transport = InProcess(service.answer, service.close)
-    client = StorageClient(
+    return _client(settings, InProcess(service.answer, service.close), files)
+
+
+def _client(settings: Settings, transport: Transport, uploads: Uploads) -> StorageClient:
+    """The client over any transport, with what waited in the buffer sent."""
+    buffer = Buffer(
+        settings.data_dir.absolute() / "buffer",
+        most_bytes=settings.buffer_bytes,
+        most_items=settings.buffer_items,
+        sync=settings.durability == "full",
+    )
+    delivery = Delivery(
         transport,
-        files,
+        uploads,
+        buffer,
+        retry_delays=settings.retry_delays,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
+    client = StorageClient(
+        delivery,
         agent_id=settings.agent_id,
         place=_current_place,
         heartbeat_seconds=settings.heartbeat_seconds,
     )
-    weakref.finalize(client, transport.close)
+    weakref.finalize(client, delivery.close)
+    delivery.start()
     return client
 
 

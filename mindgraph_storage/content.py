@@ -11,7 +11,7 @@ import json
 import mimetypes
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, is_dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from mindgraph_storage.content_kinds import NPY, PARQUET, kind_asked_for, kind_of
-from mindgraph_storage.errors import InvalidArgument
+from mindgraph_storage.errors import FailedPrecondition, InvalidArgument
 from mindgraph_storage.manifest import finite
 
 __all__ = ["Content", "decode", "encode", "extension_of", "is_json"]
@@ -97,7 +97,11 @@ _TYPE_OF = {f".{suffix}": kind for kind, suffixes in _EXTENSIONS.items() for suf
 
 @dataclass(frozen=True)
 class Content:
-    """Bytes to store, in chunks, and their MIME type. The chunks can be read once."""
+    """Bytes to store, in chunks, and their MIME type.
+
+    The chunks can be read again from the start, those of a stream that cannot seek only where nothing was
+    taken of them yet.
+    """
 
     chunks: Iterable[bytes]
     content_type: str
@@ -124,14 +128,14 @@ def encode(value: Any, content_type: str | None = None) -> Content:
         case list() | tuple() if value and all(map(_is_record, value)):
             return _json([_dumped(item) for item in value], content_type)
         case Path():
-            return Content(_file_chunks(value), content_type or _guess(value))
+            return Content(_Again(partial(_file_chunks, value)), content_type or _guess(value))
         case None | bool() | int() | float() | dict() | list() | tuple():
             return _json(value, content_type)
         case _ if kind := kind_of(value):
             data, content_type = kind.encode(value, content_type)
             return Content([data], content_type)
         case _ if callable(getattr(value, "read", None)):
-            return Content(_stream_chunks(value), content_type or "application/octet-stream")
+            return Content(_Rewound(value), content_type or "application/octet-stream")
         case _:
             raise InvalidArgument(f"content: cannot store a {_kind(value)}; it can be {_STORABLE}")
 
@@ -216,6 +220,46 @@ def _guess(path: Path) -> str:
     """By the last suffix: of a .csv.gz, whose bytes are no text, that it is compressed."""
     suffix = path.suffix.lower()
     return _TYPE_OF.get(suffix) or _TYPES.types_map[True].get(suffix) or "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class _Again:
+    """Chunks that begin anew each time they are asked for."""
+
+    chunks: Callable[[], Iterator[bytes]]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.chunks()
+
+
+class _Rewound:
+    """The chunks of an open file, from where it stood, each time they are asked for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._start, self._taken = file, _position(file), False
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._taken:
+            self._rewind()
+        for chunk in _stream_chunks(self._file):
+            self._taken = True
+            yield chunk
+
+    def _rewind(self) -> None:
+        if self._start is None:
+            raise FailedPrecondition(
+                "content: the storage could not be reached while this stream was read, and it cannot be read "
+                "a second time; open it again"
+            )
+        self._file.seek(self._start)
+
+
+def _position(file: BinaryIO) -> int | None:
+    """Where a file stands; None where it cannot be put back there."""
+    try:
+        return file.tell() if file.seekable() else None
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:

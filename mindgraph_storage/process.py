@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 __all__ = [
+    "ENDED_WELL",
     "Loads",
     "Place",
     "Process",
@@ -24,6 +25,10 @@ __all__ = [
 
 ProcessStatus = Literal["running", "interrupted", "completed", "failed", "lost"]
 StepStatus = Literal["running", "interrupted", "completed", "failed", "lost", "pending_storage"]
+"""``pending_storage``: it ended well, and something it saved waits to be registered."""
+
+ENDED_WELL: tuple[StepStatus, ...] = ("completed", "pending_storage")
+"""Of a step whose writes are in a checkpoint."""
 
 
 class _Record(BaseModel):

@@ -6,6 +6,7 @@ them, the service answers them, ``messages`` carries them. None of them holds co
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
@@ -70,13 +71,15 @@ OutputT = TypeVar("OutputT", bound=BaseModel)
 class Request(Message, Generic[OutputT]):
     """``params`` of a command. ``action`` names it, ``output`` is the class of what answers it.
 
-    ``deferrable`` says that it may be carried out later than it was asked for: what it tells stays true, and
-    nobody needs its answer to go on.
+    One that is ``deferrable`` may be carried out later, in the order they were made: what it tells stays
+    true, and nobody needs its answer to go on. A client keeps it while the service cannot be reached. One
+    that is not ``repeated`` is tried once.
     """
 
     action: ClassVar[str]
     output: ClassVar[type[BaseModel]]
     deferrable: ClassVar[bool] = False
+    repeated: ClassVar[bool] = True
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -157,6 +160,17 @@ class Report(Message):
     findings: list[Finding]
     checked: int
     dry_run: bool
+
+
+class FlushReport(Report):
+    """What came of each write that waited in a client's buffer, in order; ``checked`` counts them.
+
+    ``registered`` were carried out, ``left`` wait on, ``refused`` were set aside in ``buffer/refused/``.
+    """
+
+    registered: int
+    left: int
+    refused: int
 
 
 class ReportOutput(Message):
@@ -451,12 +465,23 @@ class RecordEvents(Request[Done]):
     events: list[Event]
     sync: bool = False
 
+    @classmethod
+    def of(cls, told: Iterable[Told], *, sync: bool = False) -> RecordEvents:
+        """Of what was validated when it was made."""
+        named: list[dict[str, Any]] = [{one.action: one} for one in told]
+        return cls.model_construct(events=[Event.model_construct(**one) for one in named], sync=sync)
+
+    @property
+    def told(self) -> list[Told]:
+        return [event.told for event in self.events]
+
 
 class BeatRun(Request[Done]):
-    """Says that a run is alive."""
+    """Says that a run is alive; the next beat is the next try."""
 
     action = "beat_run"
     output = Done
+    repeated = False
 
     run_id: str
 

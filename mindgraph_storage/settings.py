@@ -7,10 +7,10 @@ prefix ``MINDGRAPH_``; an argument wins.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from mindgraph_storage.errors import InvalidArgument
 
@@ -22,7 +22,12 @@ class Settings(BaseSettings):
 
     Left out, all three lie under ``data_dir``. ``durability`` says what a save that returned survives:
     ``full`` the loss of power, ``relaxed`` the death of the process. A recorded run says every
-    ``heartbeat_seconds`` that it is alive and is lost when it was silent for ``lost_after_seconds``.
+    ``heartbeat_seconds`` that it is alive and is lost when it was silent for ``lost_after_seconds``, three
+    heartbeats unless given.
+
+    ``retry_delays`` are the seconds between tries to reach the service (a JSON list in the environment); then
+    writes wait in ``data_dir/buffer``, up to ``buffer_bytes`` and ``buffer_items`` (artifacts; 0: nothing is
+    buffered), and are sent again every ``heartbeat_seconds``.
     """
 
     model_config = SettingsConfigDict(env_prefix="MINDGRAPH_", frozen=True, extra="ignore")
@@ -33,8 +38,11 @@ class Settings(BaseSettings):
     checkpoint_url: str | None = None
     agent_id: str | None = None
     durability: Literal["full", "relaxed"] = "full"
-    heartbeat_seconds: float = Field(10, gt=0)
-    lost_after_seconds: float = Field(30, gt=0)
+    heartbeat_seconds: float = Field(10, gt=0, le=3600)
+    lost_after_seconds: float = Field(default_factory=lambda given: 3 * given["heartbeat_seconds"], gt=0)
+    retry_delays: tuple[Annotated[float, Field(ge=0, le=3600)], ...] = (5, 10, 20)
+    buffer_bytes: int = Field(100_000_000, ge=0)
+    buffer_items: int = Field(1000, ge=0)
 
     @model_validator(mode="after")
     def _beats_in_time(self) -> Self:
@@ -54,3 +62,5 @@ def read_settings(**arguments: Any) -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "heartbeat_seconds"
         raise InvalidArgument(f"setting {where!r}: {first['msg']}", setting=where) from None
+    except SettingsError as error:  # a variable that should be JSON and is not
+        raise InvalidArgument(f"{error}; write JSON, e.g. MINDGRAPH_RETRY_DELAYS='[5, 10, 20]'") from None

@@ -17,6 +17,12 @@ OpenStorage = Callable[..., StorageClient]
 BACKENDS = ["embedded"]
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be reached is not waited for, unless a test says so."""
+    monkeypatch.setenv("MINDGRAPH_RETRY_DELAYS", "[]")
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     """The backends: ``embedded`` is in process, on SQLite and local files."""

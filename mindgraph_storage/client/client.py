@@ -8,10 +8,13 @@ trace, step, thread and agent it speaks for.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
+from functools import partial
 from inspect import signature
 from types import TracebackType
 from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
@@ -29,10 +32,12 @@ from mindgraph_storage.client.arguments import (
     new_id,
     where_of,
 )
+from mindgraph_storage.client.delivery import Asked, Delivery
+from mindgraph_storage.client.flusher import Progress
 from mindgraph_storage.client.heartbeat import Heartbeat
 from mindgraph_storage.client.outbox import Unsent
-from mindgraph_storage.client.transport import StagedUpload, Transport, Uploads
-from mindgraph_storage.errors import FailedPrecondition, InvalidArgument
+from mindgraph_storage.client.transport import StagedUpload
+from mindgraph_storage.errors import FailedPrecondition, InvalidArgument, Unavailable
 from mindgraph_storage.manifest import (
     ArtifactContext,
     ArtifactManifest,
@@ -40,13 +45,13 @@ from mindgraph_storage.manifest import (
     Lineage,
     Visibility,
 )
-from mindgraph_storage.messages import decode_answer, encode_request
 from mindgraph_storage.process import Place, Process, ProcessStatus, Run, Step
 from mindgraph_storage.requests import (
     CHECKPOINT_VALUE,
     BeatRun,
     Collect,
     DeleteArtifact,
+    FlushReport,
     GetArtifact,
     GetArtifactUri,
     GetLineage,
@@ -71,6 +76,7 @@ ResultT = TypeVar("ResultT")
 ParamT = ParamSpec("ParamT")
 
 
+_MOST_THREADS = 32  # that wait: the work itself goes on one after another
 _NO_ID = "art_-"
 _NOT_UPLOADED = {"upload_id": f"up_{'0' * 32}", "size_bytes": 0, "checksum": f"sha256:{'0' * 64}"}
 
@@ -82,10 +88,14 @@ def _nowhere() -> Place | None:
 def _awaited(
     method: Callable[Concatenate[StorageClient, ParamT], ResultT],
 ) -> Callable[Concatenate[StorageClient, ParamT], Coroutine[Any, Any, ResultT]]:
-    """The twin of a method that is awaited: the same call on a worker thread, in the same context."""
+    """The twin of a method that is awaited: the same call on a worker thread, in the same context.
+
+    On one of the client's own: what waits for an unavailable service must not take the loop's from others.
+    """
 
     async def twin(self: StorageClient, /, *args: ParamT.args, **kwargs: ParamT.kwargs) -> ResultT:
-        return await asyncio.to_thread(method, self, *args, **kwargs)
+        call = partial(contextvars.copy_context().run, method, self, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     twin.__name__, twin.__qualname__ = f"a{method.__name__}", f"StorageClient.a{method.__name__}"
     twin.__doc__ = f"``{method.__name__}``, to await."
@@ -101,20 +111,25 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     NotFound, PermissionDenied, Unavailable for a database or disk that cannot be reached, FailedPrecondition
     after ``close``. A method ``x`` has a twin ``ax`` to await.
 
+    While the service cannot be reached, calls are tried again for ``retry_delays``. Then reads raise; what is
+    saved goes to the buffer, ``data_dir/buffer``, and is registered under the same id when the service is
+    back. Until then its ref says ``uploading`` and the version that it will most likely have - the next after
+    the last one this client knows of - and this client can load it. A full buffer is ResourceExhausted.
+
     Inside a node or tool of a graph, trace, step, thread, checkpoint and agent are found by themselves and
     the client asks as that step's agent; ``as_agent`` gives a view that always asks as one agent.
     """
 
     def __init__(
         self,
-        transport: Transport,
-        uploads: Uploads,
+        delivery: Delivery,
         *,
         agent_id: str | None = None,
         place: Callable[[], Place | None] = _nowhere,
         heartbeat_seconds: float = 10,
     ) -> None:
-        self._transport, self._uploads, self._place = transport, uploads, place
+        self._delivery, self._place = delivery, place
+        self._threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="mindgraph")
         self._agent_id = None if agent_id is None else agent_of(agent_id)
         self._fixed = False
         self._within: str | None = None
@@ -125,9 +140,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
 
     def as_agent(self, agent_id: str) -> StorageClient:
         """A view on the same storage that asks as that agent, inside a graph too. Closing it does nothing."""
-        view = StorageClient(self._transport, self._uploads, agent_id=agent_id, place=self._place)
-        view._fixed = True
-        view._owner, view.unsent, view.heartbeat = self._owner, self.unsent, self.heartbeat
+        view = copy.copy(self)
+        view._agent_id, view._fixed = agent_of(agent_id), True
         return view
 
     def within(self, trace_id: str) -> StorageClient:
@@ -192,9 +206,9 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
                 "unless_unchanged": artifact_id is None,
             },
         )
-        upload = self._uploads.stage(encoded.chunks)
-        own_id = new_id(place, described, upload.checksum) if artifact_id is None else artifact_id
-        return self._register(described, upload, own_id, place)
+        with self._delivery.uploaded(encoded.chunks) as upload:
+            own_id = new_id(place, described, upload.checksum) if artifact_id is None else artifact_id
+            return self._register(described, upload, own_id, place)
 
     def _register(
         self, described: RegisterArtifact, upload: StagedUpload, artifact_id: str, place: Place | None
@@ -205,13 +219,9 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
             "size_bytes": upload.size_bytes,
             "checksum": upload.checksum,
         }
-        try:
-            request = described.model_copy(update=uploaded)
-            outside = place is None or place.trace_id is None
-            output = self.request(request, from_within=described.trace_id if outside else None)
-        except BaseException:
-            self._uploads.discard(upload.upload_id)
-            raise
+        request = described.model_copy(update=uploaded)
+        outside = place is None or place.trace_id is None
+        output = self.request(request, from_within=described.trace_id if outside else None)
         if place is not None:
             place.loads.has_saved = True
         return output.manifest.ref()
@@ -234,7 +244,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
                 "held_by": held_by,
             },
         )
-        self._register(described, self._uploads.stage([data]), artifact_id, None)
+        with self._delivery.uploaded([data]) as upload:
+            self._register(described, upload, artifact_id, None)
 
     def load_artifact(self, artifact: Artifact, *, as_: Any = None) -> Any:
         """The artifact's content, verified against its checksum.
@@ -244,8 +255,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         class of a frame, array or image. Raises DataLoss where the stored bytes are gone
         or changed.
         """
-        manifest = self.get_artifact(artifact)
-        with self._uploads.open(manifest.uri, manifest.size_bytes, manifest.checksum) as stream:
+        manifest, stream = self._opened(artifact)
+        with stream:
             data = stream.read()
         value = contents.decode(data, manifest.content_type, as_)
         self._loaded(manifest)
@@ -257,10 +268,22 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         The read that reaches the end raises DataLoss where the bytes are not those that were stored. It can
         seek: the first seek reads all of it once to verify it, then any range is read as it stands.
         """
-        manifest = self.get_artifact(artifact)
-        stream = self._uploads.open(manifest.uri, manifest.size_bytes, manifest.checksum)
+        manifest, stream = self._opened(artifact)
         self._loaded(manifest)
         return stream
+
+    def _opened(self, artifact: Artifact) -> tuple[ArtifactManifest, BinaryIO]:
+        manifest = self.get_artifact(artifact)
+        try:
+            return manifest, self._open(manifest)
+        except Unavailable:
+            if manifest.status != "uploading":
+                raise
+        manifest = self.get_artifact(artifact)  # it left the buffer just now: it is registered
+        return manifest, self._open(manifest)
+
+    def _open(self, manifest: ArtifactManifest) -> BinaryIO:
+        return self._delivery.open(manifest.uri, manifest.size_bytes, manifest.checksum)
 
     def _loaded(self, manifest: ArtifactManifest) -> None:
         """What a step loaded becomes an input of what it saves next."""
@@ -347,6 +370,16 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         """
         return self.request(Collect(dry_run=dry_run)).report
 
+    def flush_buffer(self, *, progress: Progress | None = None) -> FlushReport:
+        """Sends what waits in the buffer because the service could not be reached; it happens by itself too.
+
+        The report names every write and what came of it: registered, left for the next heartbeat, or refused
+        and set aside in ``buffer/refused/``, with the reason. ``progress`` is called with how many are done,
+        and of how many. Another client that is flushing the same buffer leaves everything to it.
+        """
+        self._must_be_open()
+        return self._delivery.flush(progress)
+
     # ---------------------------------------------------------------- processes
 
     def get_process(self, trace_id: str) -> Process:
@@ -387,6 +420,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     alineage = _awaited(lineage)
     averify = _awaited(verify)
     acollect = _awaited(collect)
+    aflush_buffer = _awaited(flush_buffer)
     aget_process = _awaited(get_process)
     alist_processes = _awaited(list_processes)
     alist_runs = _awaited(list_runs)
@@ -402,15 +436,17 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         ``from_within`` is the process to ask from and ``agent_id`` the agent to ask for, where they are other
         than those found by themselves.
         """
-        if self._owner._closed:
-            raise FailedPrecondition("the storage is closed")
+        self._must_be_open()
         if self.unsent and not isinstance(request, (RecordEvents, BeatRun)):
             self.unsent.send_first()
         place = self._place()
         asker = self._asker(place) if agent_id is None else agent_of(agent_id)
         within = from_within or (place.trace_id if place else self._within)
-        command = encode_request(request, asker, within, place.task_id if place else None)
-        return decode_answer(self._transport.send(command), request)
+        return self._delivery.send(request, Asked(asker, within, place.task_id if place else None))
+
+    def _must_be_open(self) -> None:
+        if self._owner._closed:
+            raise FailedPrecondition("the storage is closed")
 
     def _asker(self, place: Place | None) -> str:
         if place is not None and not self._fixed:
@@ -418,7 +454,10 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         return self._agent_id or OPERATOR
 
     def close(self) -> None:
-        """Finishes what is under way and lets database and files go. Repeating it does nothing."""
+        """Finishes what is under way and lets database and files go. Repeating it does nothing.
+
+        A write that waits for an unavailable service goes to the buffer, to be sent at the next start.
+        """
         if self._owner is not self or self._closed:
             return
         try:
@@ -426,7 +465,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         finally:
             self._closed = True
             self.heartbeat.close()
-            self._transport.close()
+            self._delivery.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mindgraph_storage.errors import ResourceExhausted, StorageError
-from mindgraph_storage.requests import Event, RecordEvents, Told
+from mindgraph_storage.requests import RecordEvents, Told
 
 if TYPE_CHECKING:
     from mindgraph_storage.client.client import StorageClient
@@ -78,7 +77,8 @@ class Outbox:
         taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             if taken:
-                self._client.request(_command(taken), from_within=self._trace_id)
+                told = RecordEvents.of((e.told for e in taken), sync=any(e.sync for e in taken))
+                self._client.request(told, from_within=self._trace_id)
         except BaseException as error:
             if may_pass(error):
                 self._waiting.extendleft(reversed(taken))
@@ -92,13 +92,6 @@ class Outbox:
 def may_pass(error: BaseException) -> bool:
     """Nothing is wrong with what was sent: it stays and is sent again."""
     return not isinstance(error, StorageError) or error.retryable or isinstance(error, ResourceExhausted)
-
-
-def _command(entries: Sequence[_Entry]) -> RecordEvents:
-    """Of what was validated when it was made."""
-    named: list[dict[str, Any]] = [{told.action: told} for told, _ in entries]
-    events = [Event.model_construct(**event) for event in named]
-    return RecordEvents.model_construct(events=events, sync=any(entry.sync for entry in entries))
 
 
 class Unsent(set[Outbox]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 __all__ = ["InProcess", "StagedUpload", "Transport", "Uploads"]
@@ -38,6 +39,9 @@ class Uploads(Protocol):
 
     def stage(self, chunks: Iterable[bytes], /) -> StagedUpload:
         """Writes the chunks durably into ``temp/``; whole, or an error and nothing."""
+
+    def keep(self, upload_id: str, target: Path, /) -> None:
+        """Puts the bytes of an upload at a path of this machine too, durably."""
 
     def discard(self, upload_id: str, /) -> None:
         """Forgets an upload that will not be registered."""

@@ -79,7 +79,7 @@ class ProcessActions:
 
     def record_events(self, request: RecordEvents, asker: Asker) -> Done:
         """All of them in one transaction."""
-        return self._write([event.told for event in request.events], asker, sync=request.sync)
+        return self._write(request.told, asker, sync=request.sync)
 
     def _tell(self, event: Told, asker: Asker) -> Done:
         return self._write([event], asker, sync=True)

@@ -12,9 +12,11 @@ manifest is committed. A small one is *carried*: its bytes ride in the manifest'
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -24,13 +26,14 @@ from dataclasses import dataclass
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
 
 import fsspec
 
 from mindgraph_storage.errors import DataLoss, FailedPrecondition, InvalidArgument
 from mindgraph_storage.tiers.disk_errors import translated
+from mindgraph_storage.tiers.durable import make_folder, sync_path, write_all
 from mindgraph_storage.tiers.verified import Verified
 
 __all__ = ["ArtifactFiles", "Upload", "artifact_path"]
@@ -76,7 +79,7 @@ class ArtifactFiles:
         with translated("the storage's folders"):
             folders = (self.root, self.temp, self.orphans)
             for folder in folders:
-                _make_folder(folder, sync)
+                make_folder(folder, sync)
             devices = {folder.stat().st_dev for folder in folders}
         if len(devices) > 1:
             raise FailedPrecondition(f"{str(self.root)!r} and {str(self.temp)!r} must be on one file system")
@@ -119,7 +122,7 @@ class ArtifactFiles:
             for chunk in chunks:
                 digest.update(chunk)
                 size += len(chunk)
-                _write_all(file, chunk)
+                write_all(file, chunk)
             if self._sync:
                 os.fsync(file.fileno())
         return Upload(upload_id, size, f"sha256:{digest.hexdigest()}")
@@ -152,6 +155,18 @@ class ArtifactFiles:
             if self._sync:
                 os.fsync(file.fileno())
             return Upload(upload_id, file.tell(), f"sha256:{digest.hexdigest()}")
+
+    def keep(self, upload_id: str, target: Path) -> None:
+        """Puts the bytes of an upload at a path of this machine too, durably; another disk gets a copy."""
+        with translated("the upload"):
+            try:
+                os.link(self._upload(upload_id), target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                shutil.copyfile(self._upload(upload_id), target)
+            if self._sync:
+                sync_path(str(target))
 
     def discard(self, upload_id: str) -> None:
         """Forgets an upload that is registered now or never will be. Repeating it does nothing."""
@@ -198,7 +213,7 @@ class ArtifactFiles:
         new = folders - self._folders
         with translated("the placement"):
             for folder in [*folders, str(self.root)] if new else folders:
-                _sync_path(folder)
+                sync_path(folder)
         self._folders |= new
 
     def settle(self, paths: Iterable[str]) -> list[str]:
@@ -214,7 +229,7 @@ class ArtifactFiles:
 
     def _sync_if_there(self, path: str) -> bool:
         with suppress(FileNotFoundError):
-            _sync_path(self._inside(path))
+            sync_path(self._inside(path))
             return True
         return False
 
@@ -339,25 +354,6 @@ def _listed(folder: Path) -> Iterator[tuple[str, float]]:
                 yield file.name, file.stat(follow_symlinks=False).st_ctime
 
 
-def _make_folder(folder: Path, sync: bool) -> None:
-    """Makes the folder and those above it; each is durable where its own folder is synced."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent, sync)
-    folder.mkdir(exist_ok=True)
-    if sync:
-        _sync_path(str(folder.parent))
-
-
-def _sync_path(path: str) -> None:
-    """Syncs a file or a folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _up_to(most: int, chunks: Iterator[bytes]) -> list[bytes]:
     """The first chunks, until there are none or they have more than so many bytes."""
     begun, size = list[bytes](), 0
@@ -367,12 +363,6 @@ def _up_to(most: int, chunks: Iterator[bytes]) -> list[bytes]:
         if size > most:
             break
     return begun
-
-
-def _write_all(file: IO[bytes], chunk: bytes) -> None:
-    view = memoryview(chunk)
-    while view:
-        view = view[file.write(view) :]
 
 
 def _at_once(work: Callable[[str], bool], items: list[str]) -> list[tuple[str, bool]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from mindgraph_storage.process import ENDED_WELL
 from mindgraph_storage.tiers.prepared import Prepared
 from mindgraph_storage.tiers.tables import (
     artifact_uses,
@@ -205,7 +206,7 @@ class _Counting:
         if attempt.attempt_id in self._ended:
             return True
         parent = self._by_id.get(attempt.parent_attempt_id or "")
-        if parent is None or attempt.status != "completed":
+        if parent is None or attempt.status not in ENDED_WELL:
             return False
         return self.counts(parent) or self._is_kept(attempt, parent)
 

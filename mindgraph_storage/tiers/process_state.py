@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from mindgraph_storage.process import Process, Run, Step
+from mindgraph_storage.process import ENDED_WELL, Process, Run, Step
 from mindgraph_storage.requests import (
     BeginFrom,
     FinishRun,
@@ -128,7 +128,7 @@ _PRODUCED = Prepared(
         steps.c.trace_id == sa.bindparam("its_trace_id"),
         steps.c.thread_id == sa.bindparam("its_thread_id"),
         steps.c.graph_ns == sa.bindparam("its_checkpoint_ns"),
-        steps.c.status == "completed",
+        sa.or_(*(steps.c.status == status for status in ENDED_WELL)),  # an IN cannot be prepared
         steps.c.produced_checkpoint_id.is_(None),
         _OF_THIS_RUN
         | _OF_A_LOST_RUN

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from mindgraph_storage.process import ENDED_WELL
 from mindgraph_storage.tiers import lineage
 from mindgraph_storage.tiers.lineage import Attempt, Spot
 from mindgraph_storage.tiers.prepared import Prepared
@@ -284,7 +285,7 @@ _SAME_TASK = sa.select(_earlier.c.attempt_id).where(
 _NOT_PRODUCED = sa.select(_earlier.c.attempt_id).where(
     _earlier.c.thread_id == sa.bindparam("its_thread_id"),
     _earlier.c.produced_checkpoint_id.is_(None),
-    _earlier.c.status == "completed",
+    sa.or_(*(_earlier.c.status == status for status in ENDED_WELL)),
     _earlier.c.root_attempt_id == _earlier.c.attempt_id,
     *_IN_GRAPH,
     (_earlier.c.run_id == sa.bindparam("its_run_id"))

@@ -47,7 +47,7 @@ class Thread:
         self.storage.request(FinishStep(attempt_id=name, status="completed"))
 
     def save(self, name: str, text: str | None = None) -> RegisterOutput:
-        upload = self.storage._uploads.stage(iter([(text or name).encode()]))
+        upload = self.storage._delivery._uploads.stage(iter([(text or name).encode()]))
         where = {"thread_id": "t", "task_id": name, "run_id": self.run_id, "attempt_id": name}
         request = {
             "artifact_id": f"art_{text or name}",

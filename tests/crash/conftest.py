@@ -18,6 +18,13 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> ForkServerContext:
     return context
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails is an error at once, unless a test asks for a buffer."""
+    monkeypatch.setenv("MINDGRAPH_RETRY_DELAYS", "[]")
+    monkeypatch.setenv("MINDGRAPH_BUFFER_ITEMS", "0")
+
+
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is settled before the storage is closed."""

@@ -14,6 +14,7 @@ import pytest
 
 from mindgraph_storage import StorageClient, open_storage
 from mindgraph_storage.service import settler
+from mindgraph_storage.testing import Outage
 
 from .checks import LARGE, SMALL, at_a_later_time, content, digest
 from .steps import FailAt, watched
@@ -83,6 +84,15 @@ def _nothing(storage: StorageClient, pipe: Connection) -> None:
     """What is killed is the opening itself."""
 
 
+def _buffer(storage: StorageClient, pipe: Connection) -> None:
+    """The service is away: what is saved, small or large, goes to the buffer."""
+    outage = Outage(storage)
+    outage.begin()
+    _small(storage, pipe)
+    outage.begin("files")
+    _large(storage, pipe)
+
+
 ACTIONS: dict[str, Callable[[StorageClient, Connection], None]] = {
     "small": _small,
     "large": _large,
@@ -91,6 +101,8 @@ ACTIONS: dict[str, Callable[[StorageClient, Connection], None]] = {
     "collect": _collect,
     "delete": _delete,
     "recover": _nothing,
+    "buffer": _buffer,
+    "flush": _nothing,
 }
 
 
@@ -114,11 +126,11 @@ def acts_and_dies(action: str, data_dir: Path, at: int, pipe: Connection) -> Non
     """Carries out an action and kills itself at a step of it, counted from 1."""
     settler._IDLE_SECONDS = 3600.0
     act = FailAt(at, lambda name: os.kill(os.getpid(), signal.SIGKILL))
-    if action == "recover":
+    if action in ("recover", "flush"):
         with watched(act, every_thread=True):
             open_storage(data_dir)
     else:
-        storage = open_storage(data_dir)
+        storage = open_storage(data_dir, buffer_items=1000)
         with watched(act, every_thread=True):
             ACTIONS[action](storage, pipe)
     os._exit(0 if act.names else 1)

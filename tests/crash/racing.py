@@ -7,11 +7,12 @@ from pathlib import Path
 from threading import Barrier, Event
 from typing import Any
 
-from mindgraph_storage import open_storage
+from mindgraph_storage import ResourceExhausted, open_storage
+from mindgraph_storage.client.buffer import Buffer
 
 from .checks import LARGE, SMALL, content, digest
 
-__all__ = ["looks_after", "meet", "opens_fresh", "opens_torn", "saves_and_reads"]
+__all__ = ["appends", "looks_after", "meet", "opens_fresh", "opens_torn", "saves_and_reads"]
 
 SECONDS = 60
 _meeting: dict[str, Any] = {}
@@ -77,3 +78,15 @@ def opens_torn(data_dir: Path) -> list[str]:
         for manifest in manifests:
             storage.load_artifact(manifest, as_=bytes)
     return [manifest.status for manifest in manifests]
+
+
+def appends(data_dir: Path, number: int, most: int) -> int:
+    """Puts items into a buffer that holds 100, together with others, until it is full; how many."""
+    buffer = Buffer(data_dir / "buffer", most_bytes=10**6, most_items=100)
+    _meeting["barrier"].wait(SECONDS)
+    for i in range(most):
+        try:
+            buffer.append(f"{number} {i}".encode(), "t", "artifacts", buffer.stage([b"\xff"]).upload_id)
+        except ResourceExhausted:
+            return i
+    return most

@@ -20,6 +20,7 @@ import fsspec.implementations.local
 import pytest
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as Dialect
 
+from mindgraph_storage.client import buffer
 from mindgraph_storage.tiers import files
 
 __all__ = ["Act", "FailAt", "watched"]
@@ -59,7 +60,7 @@ def watched(act: Act, *, every_thread: bool = False) -> Iterator[None]:
         for name in _CALLS:
             patch.setattr(os, name, _call(getattr(os, name), f"os.{name}", step))
         patch.setattr(os, "write", _writing(os.write, step))
-        for module in (files, fsspec.implementations.local):
+        for module in (files, buffer, fsspec.implementations.local):
             patch.setattr(module, "open", _opening(step), raising=False)
         for name in ("do_execute", "do_executemany", "do_execute_no_params"):
             patch.setattr(Dialect, name, _statement(getattr(Dialect, name), step))

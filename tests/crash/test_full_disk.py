@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mindgraph_storage import ResourceExhausted, StorageClient, StorageError, open_storage
+from mindgraph_storage.testing import Outage
 
 from .checks import LARGE, SMALL, content, digest, must_be_sound
 
@@ -89,6 +90,31 @@ def test_a_disk_that_fills_up_at_any_point(disk: Path, size: int) -> None:
         must_be_sound(storage, disk / "data", acknowledged)
     assert failed > 10
     assert len(acknowledged) > 25
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_buffering_on_a_full_disk(disk: Path, size: int) -> None:
+    """Whatever of an item finds no room first: RESOURCE_EXHAUSTED, and what is in the buffer is whole."""
+    acknowledged: dict[str, str] = {}
+    failed = 0
+    with open_storage(disk / "data", retry_delays=[], buffer_items=1000) as storage:
+        outage = Outage(storage)
+        outage.begin("files")
+        for pages in range(8):
+            filler = fill(disk, leave=pages * 4096)
+            for attempt in range(2):
+                try:
+                    _save(storage, f"{pages} {attempt}", size, acknowledged)
+                except ResourceExhausted:
+                    failed += 1
+            filler.unlink()
+            _save(storage, f"{pages}", SMALL, acknowledged)
+            files = [path for path in (disk / "data/buffer").iterdir() if not path.name.startswith(".")]
+            assert len(files) == 2 * len(acknowledged)
+        outage.end()
+        assert storage.flush_buffer().refused == 0
+        must_be_sound(storage, disk / "data", acknowledged)
+    assert failed > 1
 
 
 def test_opening_on_a_full_disk(disk: Path) -> None:

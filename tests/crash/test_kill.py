@@ -20,6 +20,7 @@ import pytest
 
 from mindgraph_storage import NotFound, StorageClient, open_storage
 
+from .buffered import left_waiting, waiting
 from .checks import SMALL, all_manifests, content, must_be_sound, unsynced
 from .dying import ACTIONS, OLD, acts_and_dies, prepare, saves_for_ever
 
@@ -80,6 +81,8 @@ def _prepared(data_dir: Path, action: str) -> dict[str, str]:
     kept = prepare(data_dir)
     if action == "recover":
         _lose_power(data_dir)
+    if action == "flush":
+        kept |= left_waiting(data_dir, 2)
     return kept
 
 
@@ -101,7 +104,7 @@ def _lose_power(data_dir: Path) -> None:
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_killed_at_every_step(processes: ForkServerContext, tmp_path: Path, action: str) -> None:
-    """Killed before any call of a save, settling, collection, deletion or recovery: nothing is lost."""
+    """Killed before any call of a save, settling, recovery, collection, buffering, …: nothing is lost."""
     kept = _prepared(tmp_path / "data", action)
     at, exit_code = 0, -signal.SIGKILL
     while exit_code == -signal.SIGKILL:
@@ -115,6 +118,7 @@ def test_killed_at_every_step(processes: ForkServerContext, tmp_path: Path, acti
         with open_storage(data_dir) as storage:
             must_be_sound(storage, data_dir, acknowledged)
             _goes_on(storage, data_dir)
+        assert waiting(data_dir) == []
         assert unsynced(data_dir) == []
         shutil.rmtree(data_dir)
     assert exit_code == 0

@@ -40,6 +40,6 @@ class Listening:
 
 def listening_to(storage: StorageClient) -> Listening:
     """From now on what this storage asks goes through it."""
-    transport = Listening(storage._transport)
-    storage._transport = transport
+    transport = Listening(storage._delivery._transport)
+    storage._delivery._transport = transport
     return transport

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,9 +16,9 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import RetryPolicy
 
-from mindgraph_storage import DataLoss, StorageClient, Unavailable
-from mindgraph_storage.client.transport import Transport
+from mindgraph_storage import DataLoss, StorageClient, Unavailable, open_storage
 from mindgraph_storage.langgraph import artifact_tools, with_storage
+from mindgraph_storage.testing import Outage
 
 from .calls import answers_in, ask, call, tool_graph
 from .graphs import State, chain
@@ -179,26 +180,11 @@ async def test_a_broken_storage_is_no_models_business(
         await face.invoke(graph, {"messages": []}, on_thread("t"))
 
 
-class _Unreachable:
-    """A transport whose next commands reach no service."""
-
-    def __init__(self, transport: Transport, failures: int) -> None:
-        self._transport, self.failures = transport, failures
-
-    def send(self, command: bytes, /) -> bytes:
-        if self.failures:
-            self.failures -= 1
-            raise Unavailable("no service answers")
-        return self._transport.send(command)
-
-    def close(self) -> None:
-        self._transport.close()
-
-
-def unreachable(storage: StorageClient, failures: int) -> StorageClient:
-    """The same storage, behind a service that is away for this many commands."""
-    transport = _Unreachable(storage._transport, failures)
-    return StorageClient(transport, storage._uploads, place=storage._place)
+@pytest.fixture
+def unbuffered(tmp_path: Path) -> Iterator[StorageClient]:
+    """The storage, opened so that nothing is put off."""
+    with open_storage(tmp_path / "data", retry_delays=[], buffer_items=0) as storage:
+        yield storage
 
 
 def retrying(face: Way, node: ToolNode) -> Graph:
@@ -212,24 +198,26 @@ def retrying(face: Way, node: ToolNode) -> Graph:
 SAVING = AIMessage("", tool_calls=[call("save_artifact", "saving", name="draft", content="x")])
 
 
-async def test_a_service_that_comes_back(face: Way, storage: StorageClient) -> None:
+async def test_a_service_that_comes_back(face: Way, unbuffered: StorageClient) -> None:
     """A service that is away is raised, so that LangGraph's default retry policy runs the tools again."""
-    graph = retrying(face, ToolNode(artifact_tools(unreachable(storage, failures=1))))
+    Outage(unbuffered).begin(lasts=1)
+    graph = retrying(face, ToolNode(artifact_tools(unbuffered)))
     result = await face.invoke(graph, {"messages": [SAVING]}, on_thread("t"))
 
     assert [answer.status for answer in answers_in(result)] == ["success"]
-    assert [m.version for m in storage.list_artifacts(trace_id="t")] == [1]
+    assert [m.version for m in unbuffered.list_artifacts(trace_id="t")] == [1]
 
 
-async def test_a_service_that_stays_away(face: Way, storage: StorageClient) -> None:
+async def test_a_service_that_stays_away(face: Way, unbuffered: StorageClient) -> None:
     """It ends the run, or is told to the model where the ToolNode is asked to handle errors."""
-    away = artifact_tools(unreachable(storage, failures=99))
-    with pytest.raises(Unavailable, match="no service answers"):
+    Outage(unbuffered).begin()
+    away = artifact_tools(unbuffered)
+    with pytest.raises(Unavailable, match="taken away"):
         await face.invoke(retrying(face, ToolNode(away)), {"messages": [SAVING]}, on_thread("t"))
 
     graph = retrying(face, ToolNode(away, handle_tool_errors=True))
     (answer,) = answers_in(await face.invoke(graph, {"messages": [SAVING]}, on_thread("u")))
-    assert (answer.status, "no service answers" in str(answer.content)) == ("error", True)
+    assert (answer.status, "taken away" in str(answer.content)) == ("error", True)
 
 
 async def test_a_tool_invoked_in_a_node(

@@ -125,6 +125,13 @@ def _whole(storage: StorageClient) -> list[int]:
     return [manifest.version for manifest in manifests]
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails is an error at once."""
+    monkeypatch.setenv("MINDGRAPH_RETRY_DELAYS", "[]")
+    monkeypatch.setenv("MINDGRAPH_BUFFER_ITEMS", "0")
+
+
 @pytest.mark.parametrize("size", FIRST)
 def test_the_order_of_a_save(open_again: OpenStorage, size: str) -> None:
     """Bytes are made durable before the row that tells of them is committed, and nothing is seen before."""

@@ -73,6 +73,32 @@ def test_durability(monkeypatch: pytest.MonkeyPatch) -> None:
         read_settings(durability="sometimes")
 
 
+def test_degradation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delays, limits and heartbeat are the specification's unless said otherwise."""
+    settings = read_settings()
+    assert settings.retry_delays == (5, 10, 20)
+    assert (settings.buffer_bytes, settings.buffer_items) == (100_000_000, 1000)
+    assert settings.heartbeat_seconds == 10
+    for name, value in {
+        "MINDGRAPH_RETRY_DELAYS": "[0.5, 1]",
+        "MINDGRAPH_BUFFER_BYTES": "7",
+        "MINDGRAPH_BUFFER_ITEMS": "8",
+        "MINDGRAPH_HEARTBEAT_SECONDS": "0.25",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = read_settings(buffer_bytes=9)
+    assert (settings.retry_delays, settings.heartbeat_seconds) == ((0.5, 1), 0.25)
+    assert (settings.buffer_bytes, settings.buffer_items) == (9, 8)
+
+
+@pytest.mark.parametrize("value", ["5", "five", "[-1]", '["x"]', "[5"])
+def test_delays_that_are_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Delays that are no JSON list of seconds are InvalidArgument that names the setting."""
+    monkeypatch.setenv("MINDGRAPH_RETRY_DELAYS", value)
+    with pytest.raises(InvalidArgument, match=r"(?i)retry_delays"):
+        open_storage()
+
+
 def test_zero_configuration(tmp_path: Path) -> None:
     """open_storage() works with nothing set and keeps everything under .data as SPEC draws it."""
     with open_storage() as storage:
