@@ -7,14 +7,27 @@ prefix ``MINDGRAPH_``; an argument wins.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import from_json
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mindgraph_storage.errors import InvalidArgument
 
 __all__ = ["Settings", "read_settings"]
+
+
+def _listed(value: Any) -> Any:
+    """A list in the environment: JSON, or names with commas between them."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return from_json(value)
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -23,6 +36,11 @@ class Settings(BaseSettings):
     Left out, all three lie under ``data_dir``. ``durability`` says what a save that returned survives:
     ``full`` the loss of power, ``relaxed`` the death of the process. A recorded run says every
     ``heartbeat_seconds`` that it is alive and is lost when it was silent for ``lost_after_seconds``.
+
+    ``service_url`` (``amqp://…``) is the broker of a service in another process, and ``timeout_seconds`` how long
+    its answers may take. The rest is the service's own: the ``node`` it is on MindBus, which beats every
+    ``heartbeat_seconds`` too, how many ``workers`` it has for each of its queues, and the ``operators``: the
+    requester ids with the operator's right.
     """
 
     model_config = SettingsConfigDict(env_prefix="MINDGRAPH_", frozen=True, extra="ignore")
@@ -35,6 +53,11 @@ class Settings(BaseSettings):
     durability: Literal["full", "relaxed"] = "full"
     heartbeat_seconds: float = Field(10, gt=0)
     lost_after_seconds: float = Field(30, gt=0)
+    service_url: str | None = None
+    timeout_seconds: float = Field(30, gt=0)
+    node: str = Field("storage-primary", pattern=r"^[A-Za-z0-9_-]{1,100}$")
+    workers: int = Field(4, ge=1, le=256)
+    operators: Names = ()
 
     @model_validator(mode="after")
     def _beats_in_time(self) -> Self:

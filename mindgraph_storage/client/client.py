@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
 from pydantic import BaseModel
 
 from mindgraph_storage import content as contents
+from mindgraph_storage import tracing
 from mindgraph_storage.client.arguments import (
-    OPERATOR,
     Artifact,
     agent_of,
     branch_of,
@@ -40,7 +40,7 @@ from mindgraph_storage.manifest import (
     Lineage,
     Visibility,
 )
-from mindgraph_storage.messages import decode_answer, encode_request
+from mindgraph_storage.messages import OPERATOR, decode_answer, encode_request
 from mindgraph_storage.process import Place, Process, ProcessStatus, Run, Step
 from mindgraph_storage.requests import (
     CHECKPOINT_VALUE,
@@ -409,8 +409,10 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         place = self._place()
         asker = self._asker(place) if agent_id is None else agent_of(agent_id)
         within = from_within or (place.trace_id if place else self._within)
-        command = encode_request(request, asker, within, place.task_id if place else None)
-        return decode_answer(self._transport.send(command), request)
+        subject = place.task_id if place else None
+        with tracing.span(request, tracing.CLIENT) as traceparent:
+            command = encode_request(request, asker, within, subject, traceparent)
+            return decode_answer(self._transport.send(command), request)
 
     def _asker(self, place: Place | None) -> str:
         if place is not None and not self._fixed:
