@@ -37,8 +37,8 @@ class Settings(BaseSettings):
     ``full`` the loss of power, ``relaxed`` the death of the process. A recorded run says every
     ``heartbeat_seconds`` that it is alive and is lost when it was silent for ``lost_after_seconds``.
 
-    ``service_url`` (``amqp://…``) is the broker of a service in another process, and ``timeout_seconds`` how long
-    its answers may take. The rest is the service's own: the ``node`` it is on MindBus, which beats every
+    ``service_url`` (``amqp://…``) is the broker of a service in another process, and ``timeout_seconds`` how
+    long its answers may take. The rest is the service's own: the ``node`` it is on MindBus, which beats every
     ``heartbeat_seconds`` too, how many ``workers`` it has for each of its queues, and the ``operators``: the
     requester ids with the operator's right.
     """

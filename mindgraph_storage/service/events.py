@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from mindgraph_storage.requests import (
     DeleteArtifact,
     FinishRun,
+    RecordEvents,
     RegisterArtifact,
     RegisterOutput,
     Request,
@@ -46,6 +47,9 @@ def events_of(request: Request[Any], output: BaseModel, again: bool) -> Iterator
             yield _event("process.started", run_id, trace_id=trace_id, run_id=run_id)
         case FinishRun(run_id=run_id, status=status), _:
             yield _event("process.finished", run_id, run_id=run_id, status=status)
+        case RecordEvents(events=recorded), _:
+            for one in recorded:
+                yield from events_of(one.told, output, again)
 
 
 def _registered(trace_id: str, output: RegisterOutput) -> Event:

@@ -6,20 +6,25 @@ import asyncio
 import hashlib
 import json
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 from aiormq.exceptions import ChannelPreconditionFailed
 from cloudevents.core.bindings.rabbitmq import RabbitMQMessage, from_structured_event
+from langgraph.graph import START, StateGraph
 from pamqp.common import FieldTable
 
+from mindgraph_storage import ArtifactRef, StorageClient
+from mindgraph_storage.langgraph import with_storage
 from tests.mindbus.bare import TYPE, Bare, Event, bare, command
 from tests.mindbus.services import Service, Services
 from tests.servers import RabbitMQ
 
+OpenClient = Callable[..., StorageClient]
 EXAMPLE = """
 {"specversion":"1.0","type":"ai.team.command","source":"agent.writer.001","id":"cmd-7",
  "time":"2025-12-19T10:00:00Z","subject":"task-555",
@@ -171,6 +176,27 @@ async def test_events_follow_the_commit(client: Bare, data_dir: Path) -> None:
         "trace_id": "trace_xyz",
         "version": 1,
     }
+
+
+class _State(TypedDict, total=False):
+    draft: ArtifactRef
+
+
+async def test_a_graph_runs_over_the_bus(client: Bare, open_client: OpenClient) -> None:
+    """A recorded graph's run is told when it starts and ends, and what it saved is linked to its step."""
+    listening, storage = await client.listen("evt.process.*"), open_client()
+
+    def write(state: _State) -> _State:
+        return {"draft": storage.save_artifact("text", artifact_type="draft")}
+
+    builder = StateGraph(_State).add_node(write).add_edge(START, "write")
+    graph = with_storage(builder.compile(), storage)
+    state = await graph.ainvoke({}, {"configurable": {"trace_id": "t"}})
+    told = [_event(await client.next(listening))["data"] for _ in range(2)]
+    assert [each["event"] for each in told] == ["process.started", "process.finished"]
+    assert told[0]["run_id"] == told[1]["run_id"] == storage.list_runs("t")[0].run_id
+    (step,) = storage.list_steps("t")
+    assert (step.status, step.saved) == ("completed", [state["draft"]["artifact_id"]])
 
 
 async def test_passport_and_heartbeat(broker: RabbitMQ, services: Services, data_dir: Path) -> None:
