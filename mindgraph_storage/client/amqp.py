@@ -26,7 +26,13 @@ from pydantic_core import from_json
 from yarl import URL
 
 from mindgraph_storage import mindbus
-from mindgraph_storage.errors import DeadlineExceeded, FailedPrecondition, StorageError, Unavailable
+from mindgraph_storage.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    StorageError,
+    Unavailable,
+)
 from mindgraph_storage.mindbus import BROKEN, CONTENT_TYPE, DIRECT_REPLY, Priority
 
 __all__ = ["MindBus"]
@@ -151,7 +157,6 @@ class _Line:
         self._url = url
         self._opening = asyncio.Lock()
         self._connection: AbstractConnection | None = None
-        self._channel: AbstractChannel | None = None
         self._exchange: AbstractExchange | None = None
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
         self._closing: set[asyncio.Future[None]] = set()
@@ -201,8 +206,10 @@ class _Line:
             _fail(answered, _unserved(parcel.key))
         except DeliveryError:
             _fail(answered, Unavailable("the broker did not take the command", queue=parcel.key))
-        except (*BROKEN, ValueError) as error:
+        except BROKEN as error:
             _fail(answered, self._lost(error))
+        except ValueError as error:  # a routing key that is too long
+            _fail(answered, InvalidArgument(f"target_node: {error}"))
 
     async def _must_be_served(self, key: str) -> None:
         """Raises Unavailable where commands wait in a queue that nobody takes them from."""
@@ -217,13 +224,20 @@ class _Line:
         async with self._opening:
             if self._exchange is not None:
                 return self._exchange
-            self._connection = connection = await mindbus.connect(self._url, "mindgraph client")
-            channel = await connection.channel(on_return_raises=True)
-            channel.close_callbacks.add(self._on_close)
-            answers = await channel.get_queue(DIRECT_REPLY, ensure=False)
-            await answers.consume(self._on_answer, no_ack=True)
-            self._channel, self._exchange = channel, await mindbus.declare_exchange(channel)
+            self._connection = await mindbus.connect(self._url, "mindgraph client")
+            try:
+                self._exchange = await self._prepared(self._connection)
+            except BaseException:  # a time limit, too
+                self._let_go()
+                raise
             return self._exchange
+
+    async def _prepared(self, connection: AbstractConnection) -> AbstractExchange:
+        channel = await connection.channel(on_return_raises=True)
+        channel.close_callbacks.add(self._on_close)
+        answers = await channel.get_queue(DIRECT_REPLY, ensure=False)
+        await answers.consume(self._on_answer, no_ack=True)
+        return await mindbus.declare_exchange(channel)
 
     async def _on_answer(self, message: AbstractIncomingMessage) -> None:
         answered = self._waiting.get(message.correlation_id or "")
@@ -232,9 +246,13 @@ class _Line:
 
     def _on_close(self, channel: AbstractChannel | None, error: BaseException | None) -> None:
         """The line is gone: what waited is told, the next command opens another."""
-        connection, self._connection, self._channel, self._exchange = self._connection, None, None, None
         for answered in self._waiting.values():
             _fail(answered, self._lost(error))
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Closes what is left of the connection; nobody waits for it."""
+        connection, self._connection, self._exchange = self._connection, None, None
         if connection is not None:
             closing = asyncio.ensure_future(_closed(connection))
             self._closing.add(closing)
@@ -248,9 +266,7 @@ class _Line:
         )
 
     async def close(self) -> None:
-        connection, self._exchange = self._connection, None
-        if connection is not None:
-            await _closed(connection)
+        self._let_go()
         if self._closing:
             await asyncio.wait(self._closing)
         for answered in self._waiting.values():
