@@ -102,8 +102,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    in_process = ["saves", "threads", "large", "loads", "listing", "branches", "opening", "checkpoints", "steps"]
-    names = [*in_process, "mindbus"]
+    names = ["saves", "threads", "large", "loads", "listing", "branches", "opening"]
+    names += ["checkpoints", "steps", "mindbus"]
     parser.add_argument("--only", choices=names, action="append", metavar="NAME", help="this one; may repeat")
     parser.add_argument("--repeat", type=_count(1), default=7, metavar="N", help="rounds (default: 7)")
     parser.add_argument(
