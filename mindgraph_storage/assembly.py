@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import sqlalchemy as sa
 
-from mindgraph_storage.client.arguments import OPERATOR
 from mindgraph_storage.client.buffer import Buffer
 from mindgraph_storage.client.client import StorageClient
 from mindgraph_storage.client.delivery import Delivery
 from mindgraph_storage.client.transport import InProcess, Transport, Uploads
-from mindgraph_storage.errors import InvalidArgument
+from mindgraph_storage.errors import FailedPrecondition, InvalidArgument
+from mindgraph_storage.messages import OPERATOR
 from mindgraph_storage.process import Place
 from mindgraph_storage.service.service import StorageService
 from mindgraph_storage.settings import Settings, read_settings
 from mindgraph_storage.tiers.files import ArtifactFiles
 from mindgraph_storage.tiers.tables import open_database
 
-__all__ = ["open_storage"]
+__all__ = ["open_storage", "serve"]
 
 _CARRY_UP_TO = 64 << 10  # bytes; above that a sync of its own costs less than writing the content twice
 
@@ -39,6 +42,8 @@ def open_storage(
     retry_delays: Sequence[float] | None = None,
     buffer_bytes: int | None = None,
     buffer_items: int | None = None,
+    service_url: str | None = None,
+    timeout_seconds: float | None = None,
 ) -> StorageClient:
     """Opens the storage, with nothing to set up: everything lives under ``data_dir`` (``.data``).
 
@@ -54,6 +59,11 @@ def open_storage(
     (100 MB) and ``buffer_items`` artifacts (1000; with 0 nothing is buffered and the error is raised). What
     waited when the last process ended is sent before this returns.
 
+    With ``service_url`` (``amqp://user:password@host:port/vhost``, extra ``mindbus``) the service is another
+    process: ``mindgraph serve``. Both must see the same files: give the service's ``data_dir``, or the
+    ``artifacts_url`` in it. Nothing is connected before the first call; an answer that takes longer than
+    ``timeout_seconds`` (30) is DeadlineExceeded. Over there the operator is whoever the service lists as one.
+
     Raises InvalidArgument for a URL or id that cannot be, FailedPrecondition where files could not be placed
     atomically, Unavailable where folder or database cannot be opened.
     """
@@ -68,16 +78,13 @@ def open_storage(
         retry_delays=retry_delays,
         buffer_bytes=buffer_bytes,
         buffer_items=buffer_items,
+        service_url=service_url,
+        timeout_seconds=timeout_seconds,
     )
-    sync = settings.durability == "full"
-    folder = settings.data_dir.absolute()
-    files = ArtifactFiles(_artifacts_root(settings, folder), folder, sync=sync, carry_up_to=_CARRY_UP_TO)
-    own_database = sa.URL.create("sqlite", database=str(folder / "storage.db"))
-    engine = open_database(settings.database_url or own_database, sync=sync)
-    service = StorageService(
-        engine, files, operators=[OPERATOR], lost_after_seconds=settings.lost_after_seconds
+    transport, files = (
+        _near(settings) if settings.service_url is None else _far(settings, settings.service_url)
     )
-    return _client(settings, InProcess(service.answer, service.close), files)
+    return _client(settings, transport, files)
 
 
 def _client(settings: Settings, transport: Transport, uploads: Uploads) -> StorageClient:
@@ -104,6 +111,84 @@ def _client(settings: Settings, transport: Transport, uploads: Uploads) -> Stora
     weakref.finalize(client, delivery.close)
     delivery.start()
     return client
+
+
+def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
+    """Runs the Storage Service on the broker until SIGINT or SIGTERM, then finishes what it took.
+
+    Raises InvalidArgument where there is no ``service_url``, and what opening the storage and
+    ``MindBusNode.run`` raise. ``on_ready`` is called each time it begins to take commands.
+    """
+    if settings.service_url is None:
+        raise InvalidArgument("service_url: give the broker's, e.g. amqp://localhost", setting="service_url")
+    with _needing("mindbus"):
+        from mindgraph_storage.service.amqp import MindBusNode
+    service, _ = _open_service(settings, settings.operators, carry_up_to=0)
+    try:
+        node = MindBusNode(
+            service,
+            settings.service_url,
+            workers=settings.workers,
+            heartbeat_seconds=settings.heartbeat_seconds,
+        )
+        asyncio.run(_until_signalled(node.run, on_ready))
+    finally:
+        service.close()
+
+
+async def _until_signalled(
+    run: Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]], on_ready: Callable[[], None]
+) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await run(stop, on_ready)
+
+
+def _near(settings: Settings) -> tuple[Transport, ArtifactFiles]:
+    """A service in this process."""
+    service, files = _open_service(settings, [OPERATOR], carry_up_to=_CARRY_UP_TO)
+    return InProcess(service.answer, service.close), files
+
+
+def _far(settings: Settings, service_url: str) -> tuple[Transport, ArtifactFiles]:
+    """A service on the other side of a broker; uploads are put where it finds them."""
+    with _needing("mindbus"):
+        from mindgraph_storage.client.amqp import MindBus
+    transport = MindBus(service_url, timeout_seconds=settings.timeout_seconds)
+    root = _artifacts_root(settings, settings.data_dir.absolute())
+    shared = settings.data_dir if "data_dir" in settings.model_fields_set else root.parent
+    sync = settings.durability == "full"
+    return transport, ArtifactFiles(root, shared, sync=sync, registers=False)
+
+
+def _open_service(
+    settings: Settings, operators: Iterable[str], *, carry_up_to: int
+) -> tuple[StorageService, ArtifactFiles]:
+    sync = settings.durability == "full"
+    folder = settings.data_dir.absolute()
+    files = ArtifactFiles(_artifacts_root(settings, folder), folder, sync=sync, carry_up_to=carry_up_to)
+    own_database = sa.URL.create("sqlite", database=str(folder / "storage.db"))
+    engine = open_database(settings.database_url or own_database, sync=sync)
+    service = StorageService(
+        engine,
+        files,
+        operators=operators,
+        lost_after_seconds=settings.lost_after_seconds,
+        node=settings.node,
+    )
+    return service, files
+
+
+@contextmanager
+def _needing(extra: str) -> Iterator[None]:
+    """Around the import of what an extra brings."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise FailedPrecondition(
+            f"this needs {error.name}: pip install 'mindgraph-storage[{extra}]'", extra=extra
+        ) from error
 
 
 def _artifacts_root(settings: Settings, folder: Path) -> Path:

@@ -21,6 +21,8 @@ from mindgraph_storage.manifest import AgentId, TraceId
 from mindgraph_storage.requests import REQUESTS, Message, OutputT, RegisterOutput, Request, validated
 
 __all__ = [
+    "ANYBODY",
+    "OPERATOR",
     "Command",
     "CommandContext",
     "CommandData",
@@ -28,11 +30,17 @@ __all__ = [
     "decode_command",
     "encode_command",
     "encode_error",
+    "encode_event",
     "encode_request",
     "encode_result",
 ]
 
-_RESULT, _ERROR = "ai.team.result", "ai.team.error"
+OPERATOR = "operator"
+"""Who asks through a storage that was opened for no agent. No agent can be called so."""
+ANYBODY = "anybody"
+"""Who such a requester is to a service that lists no such operator."""
+
+_RESULT, _ERROR, _EVENT = "ai.team.result", "ai.team.error", "ai.team.event"
 
 
 class CommandContext(Message):
@@ -90,12 +98,17 @@ def encode_command(command: Command) -> bytes:
 
 
 def encode_request(
-    request: Request[Any], requester_id: str, requester_trace_id: str | None, subject: str | None
+    request: Request[Any],
+    requester_id: str,
+    requester_trace_id: str | None,
+    subject: str | None,
+    traceparent: str | None = None,
 ) -> bytes:
     """The request as a new command, for whoever reads it to check."""
     asker = {"requester_id": requester_id, "requester_trace_id": requester_trace_id}
     data = {"action": request.action, "params": request, "context": _known(asker)}
-    return _event("ai.team.command", requester_id, {"subject": subject}, data, exclude_none=True)
+    carried = {"subject": subject, "traceparent": traceparent}
+    return _event("ai.team.command", requester_id, carried, data, exclude_none=True)
 
 
 def decode_command(message: bytes) -> Command:
@@ -130,12 +143,26 @@ def _answer(
     return _event(kind, source, asked, data, exclude_none=exclude_none)
 
 
+def encode_event(
+    event_id: str, source: str, data: Mapping[str, Any], *, traceparent: str | None = None
+) -> bytes:
+    """``ai.team.event``: what happened. The same id from the same source is the same event."""
+    carried = {"traceparent": traceparent}
+    return _event(_EVENT, source, carried, data, exclude_none=True, event_id=event_id)
+
+
 def _event(
-    kind: str, source: str, attributes: Mapping[str, str | None], data: Any, *, exclude_none: bool
+    kind: str,
+    source: str,
+    attributes: Mapping[str, str | None],
+    data: Any,
+    *,
+    exclude_none: bool,
+    event_id: str | None = None,
 ) -> bytes:
     event = {
         "specversion": "1.0",
-        "id": str(uuid.uuid4()),
+        "id": event_id or str(uuid.uuid4()),
         "source": source,
         "type": kind,
         "time": _now(),

@@ -9,12 +9,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import from_json
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from mindgraph_storage.errors import InvalidArgument
 
 __all__ = ["Settings", "read_settings"]
+
+
+def _listed(value: Any) -> Any:
+    """A list in the environment: JSON, or names with commas between them."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return from_json(value)
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -28,6 +41,11 @@ class Settings(BaseSettings):
     ``retry_delays`` are the seconds between tries to reach the service (a JSON list in the environment); then
     writes wait in ``data_dir/buffer``, up to ``buffer_bytes`` and ``buffer_items`` (artifacts; 0: nothing is
     buffered), and are sent again every ``heartbeat_seconds``.
+
+    ``service_url`` (``amqp://…``) is the broker of a service in another process, and ``timeout_seconds`` how
+    long its answers may take. The rest is the service's own: the ``node`` it is on MindBus, which beats every
+    ``heartbeat_seconds`` too, how many ``workers`` it has for each of its queues, and the ``operators``: the
+    requester ids with the operator's right.
     """
 
     model_config = SettingsConfigDict(env_prefix="MINDGRAPH_", frozen=True, extra="ignore")
@@ -43,6 +61,11 @@ class Settings(BaseSettings):
     retry_delays: tuple[Annotated[float, Field(ge=0, le=3600)], ...] = (5, 10, 20)
     buffer_bytes: int = Field(100_000_000, ge=0)
     buffer_items: int = Field(1000, ge=0)
+    service_url: str | None = None
+    timeout_seconds: float = Field(30, gt=0)
+    node: str = Field("storage-primary", pattern=r"^[A-Za-z0-9_-]{1,100}$")
+    workers: int = Field(4, ge=1, le=256)
+    operators: Names = ()
 
     @model_validator(mode="after")
     def _beats_in_time(self) -> Self:

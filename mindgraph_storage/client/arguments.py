@@ -8,14 +8,11 @@ from typing import Any
 
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.manifest import ArtifactContext, ArtifactManifest, ArtifactRef, new_artifact_id
-from mindgraph_storage.messages import CommandContext
+from mindgraph_storage.messages import OPERATOR, CommandContext
 from mindgraph_storage.process import Place
 from mindgraph_storage.requests import RegisterArtifact, Where, validated
 
-__all__ = ["OPERATOR", "Artifact", "agent_of", "branch_of", "context_of", "id_of", "new_id", "where_of"]
-
-OPERATOR = "operator"
-"""Who asks through a storage that was opened directly and for no agent. No agent can be called so."""
+__all__ = ["Artifact", "agent_of", "branch_of", "context_of", "id_of", "new_id", "where_of"]
 
 Artifact = str | ArtifactRef | ArtifactManifest
 """How callers point to an artifact: its id, a ref or its manifest."""

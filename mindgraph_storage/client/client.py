@@ -22,8 +22,8 @@ from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
 from pydantic import BaseModel
 
 from mindgraph_storage import content as contents
+from mindgraph_storage import tracing
 from mindgraph_storage.client.arguments import (
-    OPERATOR,
     Artifact,
     agent_of,
     branch_of,
@@ -45,6 +45,7 @@ from mindgraph_storage.manifest import (
     Lineage,
     Visibility,
 )
+from mindgraph_storage.messages import OPERATOR
 from mindgraph_storage.process import Place, Process, ProcessStatus, Run, Step
 from mindgraph_storage.requests import (
     CHECKPOINT_VALUE,
@@ -69,7 +70,7 @@ from mindgraph_storage.requests import (
     validated,
 )
 
-__all__ = ["OPERATOR", "StorageClient"]
+__all__ = ["StorageClient"]
 
 OutputT = TypeVar("OutputT", bound=BaseModel)
 ResultT = TypeVar("ResultT")
@@ -442,7 +443,9 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         place = self._place()
         asker = self._asker(place) if agent_id is None else agent_of(agent_id)
         within = from_within or (place.trace_id if place else self._within)
-        return self._delivery.send(request, Asked(asker, within, place.task_id if place else None))
+        subject = place.task_id if place else None
+        with tracing.span(request, tracing.CLIENT) as traceparent:
+            return self._delivery.send(request, Asked(asker, within, subject, traceparent))
 
     def _must_be_open(self) -> None:
         if self._owner._closed:

@@ -48,11 +48,12 @@ OutputT = TypeVar("OutputT", bound=BaseModel)
 
 
 class Asked(NamedTuple):
-    """Who asks: the agent, from within which process, and for which task of a graph."""
+    """Who asks: the agent, from within which process, for which task of a graph, in which trace (W3C)."""
 
     agent_id: str
     trace_id: str | None
     task_id: str | None
+    traceparent: str | None = None
 
     def encode(self, request: Request[Any]) -> bytes:
         return encode_request(request, *self)

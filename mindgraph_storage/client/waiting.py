@@ -10,10 +10,10 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from mindgraph_storage.client.arguments import OPERATOR
 from mindgraph_storage.client.buffer import Buffer, Item
 from mindgraph_storage.errors import AlreadyExists
 from mindgraph_storage.manifest import ArtifactManifest
+from mindgraph_storage.messages import OPERATOR
 from mindgraph_storage.requests import RegisterArtifact
 
 __all__ = ["Waiting"]

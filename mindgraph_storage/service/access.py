@@ -2,7 +2,8 @@
 
 ``trace``: the requester takes part in that process - it ran a step or saved an artifact in it, or asks from
 within it (the command's ``requester_trace_id``). ``private``: the requester is the owner. ``public``: anyone.
-An operator may read all and is the only one to delete.
+An operator may read all and is the only one to delete. Who asks is what the command says, unless a broker
+vouches for its sender.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mindgraph_storage.errors import PermissionDenied
-from mindgraph_storage.messages import CommandContext
+from mindgraph_storage.messages import ANYBODY, OPERATOR, CommandContext
 from mindgraph_storage.tiers.tables import Condition, artifacts, participants, processes
 
 __all__ = ["Asker"]
@@ -46,8 +47,19 @@ class Asker:
     is_operator: bool
 
     @classmethod
-    def of(cls, context: CommandContext, operators: frozenset[str]) -> Asker:
-        return cls(context.requester_id, context.requester_trace_id, context.requester_id in operators)
+    def of(cls, context: CommandContext, operators: frozenset[str], vouched_for: str | None = None) -> Asker:
+        """Raises PermissionDenied where the command names another requester than the one vouched for.
+
+        The name ``operator`` gives no right by itself: where it is not listed nobody in particular asks.
+        """
+        claimed = context.requester_id
+        if vouched_for not in (None, claimed):
+            raise PermissionDenied(
+                f"requester_id: the broker knows the sender as {vouched_for!r}, not as {claimed!r}",
+                requester_id=claimed,
+            )
+        known = ANYBODY if claimed == OPERATOR and OPERATOR not in operators else claimed
+        return cls(known, context.requester_trace_id, known in operators)
 
     def may_read_artifact(self) -> Condition:
         """On a row of ``artifacts``."""

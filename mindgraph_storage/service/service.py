@@ -16,11 +16,13 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import BaseModel
 
+from mindgraph_storage import tracing
 from mindgraph_storage.errors import Internal, StorageError
 from mindgraph_storage.messages import Command, decode_command, encode_error, encode_result
 from mindgraph_storage.requests import Collect, Recover, Report, ReportOutput, Request, Verify
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.artifact_actions import ArtifactActions
+from mindgraph_storage.service.events import Event, events_of
 from mindgraph_storage.service.liveness import Liveness
 from mindgraph_storage.service.process_actions import ProcessActions
 from mindgraph_storage.service.upkeep import Upkeep
@@ -32,6 +34,10 @@ __all__ = ["StorageService"]
 
 _log = logging.getLogger(__name__)
 Handler = Callable[[Any, Asker], BaseModel]
+
+
+def _unheard(event: Event) -> None:
+    """Where nobody listens."""
 
 
 class StorageService:
@@ -51,7 +57,7 @@ class StorageService:
         lost_after_seconds: float = 30,
         node: str = "storage-primary",
     ) -> None:
-        self._engine, self._node, self._operators = engine, node, frozenset(operators)
+        self._engine, self.node, self._operators = engine, node, frozenset(operators)
         self._writer = Writer(engine, files)
         upkeep = Upkeep(engine, files, self._writer)
         self._handlers: dict[type[Request[Any]], Handler] = {
@@ -70,23 +76,45 @@ class StorageService:
 
     def answer(self, message: bytes) -> bytes:
         """The answer to an encoded command; never raises for anything that is in the message."""
-        started = time.perf_counter()
-        command: Command | None = None
         try:
             command = decode_command(message)
-            output = self._handle(command)
         except StorageError as error:
-            return encode_error(self._node, command, error, _milliseconds(started))
+            return self.refuse(None, error)
+        return self.carry_out(command)
+
+    def refuse(self, command: Command | None, error: StorageError) -> bytes:
+        """The answer to a command that is not carried out; None is one that could not be read."""
+        return encode_error(self.node, command, error, 0)
+
+    def carry_out(
+        self,
+        command: Command,
+        *,
+        vouched_for: str | None = None,
+        again: bool = False,
+        on_event: Callable[[Event], None] = _unheard,
+    ) -> bytes:
+        """The answer to a command that was read; never raises for anything that is in it.
+
+        ``vouched_for`` is the requester where whoever brought the command knows. ``on_event`` is called with
+        what happened, when it is committed; where the command comes ``again``, also for what was done before.
+        """
+        started = time.perf_counter()
+        try:
+            request = command.request
+            asker = Asker.of(command.data.context, self._operators, vouched_for)
+            with tracing.span(request, tracing.SERVER, command.traceparent):
+                output = self._handlers[type(request)](request, asker)
+            for event in events_of(request, output, again):
+                on_event(event)
+        except StorageError as error:
+            return encode_error(self.node, command, error, _milliseconds(started))
         except Exception:  # noqa: BLE001 - whatever broke is an answer too
-            action = command.data.action if command else None
+            action = command.data.action
             _log.exception("a command failed inside the service", extra={"action": action})
             told = Internal("something broke inside the storage; the service's log says what", action=action)
-            return encode_error(self._node, command, told, _milliseconds(started))
-        return encode_result(self._node, command, output, _milliseconds(started))
-
-    def _handle(self, command: Command) -> BaseModel:
-        request = command.request
-        return self._handlers[type(request)](request, Asker.of(command.data.context, self._operators))
+            return encode_error(self.node, command, told, _milliseconds(started))
+        return encode_result(self.node, command, output, _milliseconds(started))
 
     def _look_after(
         self, request: Recover | Verify | Collect, asker: Asker, work: Callable[[bool], Report]

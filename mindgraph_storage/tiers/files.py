@@ -62,18 +62,27 @@ class ArtifactFiles:
 
     Safe to use from many threads and processes. With ``sync`` false nothing is ever synced: files survive the
     death of the process, not that of the machine. Uploads of up to ``carry_up_to`` bytes are carried; that is
-    for a client and a service in one process.
+    for a client and a service in one process. With ``registers`` false another process registers them.
 
     Raises FailedPrecondition where uploads and artifacts are not on one file system: a placement could not be
     atomic.
     """
 
-    def __init__(self, root: Path, data_dir: Path, *, sync: bool = True, carry_up_to: int = 0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        data_dir: Path,
+        *,
+        sync: bool = True,
+        carry_up_to: int = 0,
+        registers: bool = True,
+    ) -> None:
         self.root = root.absolute()
         self._root_uri = self.root.as_uri()
         self.temp, self.orphans = data_dir.absolute() / "temp", data_dir.absolute() / "orphans"
         self._sync, self._carry_up_to = sync, carry_up_to
         self._fs: Any = fsspec.filesystem("file", auto_mkdir=False)
+        self._registers = registers
         self._seen: dict[str, Upload] = {}
         self._folders: set[str] = set()
         with translated("the storage's folders"):
@@ -103,7 +112,8 @@ class ArtifactFiles:
         except BaseException:
             self.discard(upload_id)
             raise
-        self._seen[upload_id] = upload
+        if self._registers:
+            self._seen[upload_id] = upload
         return upload
 
     def _stage_small(self, upload_id: str, data: bytes) -> Upload:

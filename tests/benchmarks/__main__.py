@@ -10,7 +10,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from . import branches, checkpoints, large, listing, loads, machine, opening, saves, steps, threads
+from . import (
+    branches,
+    checkpoints,
+    large,
+    listing,
+    loads,
+    machine,
+    mindbus,
+    opening,
+    saves,
+    steps,
+    threads,
+)
 from .report import Table
 from .rounds import say
 
@@ -29,6 +41,7 @@ measurements:
   opening   open_storage() with 0, 1,000 and --rows artifacts stored
   checkpoints  1 MB in a graph's state for 50 steps: size of the checkpoint database, time
   steps     a superstep of a trivial node, recorded against bare, on file savers
+  mindbus   round trips over RabbitMQ, against a bare echo; the service's memory over --commands of them
 """
 _EXAMPLES = """\
 examples:
@@ -78,6 +91,7 @@ def _measures(options: argparse.Namespace) -> Mapping[str, Callable[[Path], Tabl
         "opening": lambda folder: opening.measure(folder, rounds, rows),
         "checkpoints": lambda folder: checkpoints.measure(folder, rounds),
         "steps": lambda folder: steps.measure(folder, rounds),
+        "mindbus": lambda folder: mindbus.measure(folder, rounds, options.commands),
     }
 
 
@@ -88,7 +102,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = ["saves", "threads", "large", "loads", "listing", "branches", "opening", "checkpoints", "steps"]
+    names = ["saves", "threads", "large", "loads", "listing", "branches", "opening"]
+    names += ["checkpoints", "steps", "mindbus"]
     parser.add_argument("--only", choices=names, action="append", metavar="NAME", help="this one; may repeat")
     parser.add_argument("--repeat", type=_count(1), default=7, metavar="N", help="rounds (default: 7)")
     parser.add_argument(
@@ -97,6 +112,13 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         default=100_000,
         metavar="N",
         help="artifacts in the full storage of listing and opening, a multiple of 200 (default: 100000)",
+    )
+    parser.add_argument(
+        "--commands",
+        type=_count(100),
+        default=5000,
+        metavar="N",
+        help="commands over which the service's memory is watched (default: 5000)",
     )
     parser.add_argument("--large", action="store_true", help="500 MB instead of 50 MB; needs 1.5 GB of disk")
     parser.add_argument(

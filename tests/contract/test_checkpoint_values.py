@@ -137,6 +137,7 @@ def test_the_type_goes_with_being_held(storage: StorageClient) -> None:
         storage.request(held, from_within="t")
 
 
+@pytest.mark.usefixtures("in_process")
 def test_kept_again_while_it_is_collected(open_again: OpenStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Saved again when its row is gone and its file is not yet, a value keeps its file."""
     collecting, other = open_again(), open_again()

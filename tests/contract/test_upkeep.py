@@ -31,7 +31,7 @@ SECONDS = 30
 
 
 @pytest.fixture
-def ahead(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+def ahead(in_process: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets upkeep's clock ahead by so many hours; the time a file was changed at cannot be set."""
 
     def set_ahead(hours: float) -> None:

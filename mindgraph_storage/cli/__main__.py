@@ -1,0 +1,5 @@
+"""``python -m mindgraph_storage.cli``, the same as ``mindgraph``."""
+
+from mindgraph_storage.cli import main
+
+main()

@@ -1,0 +1,288 @@
+"""The transport over RabbitMQ: what a client says to a service in another process (SPEC section 4).
+
+One background thread with an event loop of its own owns the connection, so that threads, coroutines and
+notebooks all wait for it alike. The connection is opened with the first command and again after it broke:
+what was waiting is told, nothing is sent twice. Answers come by direct reply-to
+(https://www.rabbitmq.com/docs/direct-reply-to).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import uuid
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.exceptions import DeliveryError, PublishError
+from pydantic_core import from_json
+from yarl import URL
+
+from mindgraph_storage import mindbus
+from mindgraph_storage.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    StorageError,
+    Unavailable,
+)
+from mindgraph_storage.mindbus import BROKEN, CONTENT_TYPE, DIRECT_REPLY, Priority
+
+__all__ = ["MindBus"]
+
+_PATIENCE_SECONDS = 1.0
+ResultT = TypeVar("ResultT")
+_kept_after_fork: list[object] = []
+"""What a parent still uses: closing a loop here would take its file descriptors out of the parent's epoll."""
+
+
+class MindBus:
+    """A transport. Nothing is connected before the first command; a process that was forked connects anew."""
+
+    def __init__(self, service_url: str, *, timeout_seconds: float = 30) -> None:
+        """``timeout_seconds`` is how long an answer may take where the command does not say."""
+        self._url, self._timeout = mindbus.parse_url(service_url), timeout_seconds
+        self._process = os.getpid()
+        self._changing = threading.Lock()
+        self._loop: _LoopThread | None = None
+        self._line = _Line(self._url)
+        self._closed = False
+
+    def send(self, command: bytes, /) -> bytes:
+        """The answer. Raises Unavailable or DeadlineExceeded as ``Transport`` says; and Unauthenticated or
+        PermissionDenied where the broker refuses the client.
+        """
+        parcel = _Parcel.of(command, self._timeout, self._url.user)
+        loop, line = self._running()
+        return loop.run(line.ask(parcel))
+
+    def _running(self) -> tuple[_LoopThread, _Line]:
+        if self._process != os.getpid():
+            _kept_after_fork.append((self._loop, self._line))
+            self._process, self._changing = os.getpid(), threading.Lock()
+            self._loop, self._line = None, _Line(self._url)
+        with self._changing:
+            if self._closed:
+                raise FailedPrecondition("the storage is closed")
+            if self._loop is None:
+                self._loop = _LoopThread()
+            return self._loop, self._line
+
+    def close(self) -> None:
+        """Lets the connection go; what is waiting for an answer is told. Repeating it does nothing."""
+        with self._changing:
+            self._closed = True
+            loop, self._loop = self._loop, None
+        if loop is not None and self._process == os.getpid():
+            loop.run(self._line.close())
+            loop.stop()
+
+
+class _LoopThread:
+    """An event loop on a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="mindgraph-bus", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Waits, on any other thread; an interrupt there cancels the work."""
+        running = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return running.result()
+        except CancelledError:
+            raise FailedPrecondition("the storage was closed while it was asked") from None
+        except BaseException:
+            running.cancel()
+            raise
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    """A command as AMQP carries it."""
+
+    body: bytes
+    key: str
+    timeout: float
+    properties: dict[str, Any]
+
+    @classmethod
+    def of(cls, command: bytes, timeout: float, user: str | None) -> _Parcel:
+        event = from_json(command)
+        data = event["data"]
+        timeout = data.get("timeout_seconds") or timeout
+        asker = data["context"]["requester_id"]
+        properties = {
+            "message_id": event["id"],
+            "type": event["type"],
+            "user_id": user if asker == user else None,  # the broker lets nobody write another name there
+            "expiration": timeout,
+        }
+        node = data.get("target_node") or mindbus.ANY_NODE
+        return cls(command, mindbus.command_key(node), timeout, properties)
+
+    def message(self, correlation_id: str) -> Message:
+        return Message(
+            self.body,
+            content_type=CONTENT_TYPE,
+            delivery_mode=DeliveryMode.PERSISTENT,
+            priority=Priority.COMMAND,
+            correlation_id=correlation_id,
+            reply_to=DIRECT_REPLY,
+            timestamp=datetime.now(UTC),
+            **self.properties,
+        )
+
+
+class _Line:
+    """The connection and what is waiting on it. Everything here runs on the one loop."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._opening = asyncio.Lock()
+        self._connection: AbstractConnection | None = None
+        self._exchange: AbstractExchange | None = None
+        self._waiting: dict[str, asyncio.Future[bytes]] = {}
+        self._closing: set[asyncio.Future[None]] = set()
+
+    async def ask(self, parcel: _Parcel) -> bytes:
+        try:
+            async with asyncio.timeout(parcel.timeout):
+                return await self._ask(parcel)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"no answer came in {parcel.timeout:g} s; the command may have been carried out, "
+                "sending it again is safe",
+                timeout_seconds=parcel.timeout,
+            ) from None
+        except StorageError:  # an Unavailable is a ConnectionError
+            raise
+        except BROKEN as error:
+            raise self._lost(error) from error
+
+    async def _ask(self, parcel: _Parcel) -> bytes:
+        exchange = self._exchange
+        if exchange is None:
+            exchange = await self._open()
+        correlation_id = uuid.uuid4().hex
+        answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[correlation_id] = answered
+        publishing = asyncio.create_task(self._publish(exchange, parcel, correlation_id, answered))
+        try:
+            while not (await asyncio.wait([answered], timeout=_PATIENCE_SECONDS))[0]:
+                await self._must_be_served(parcel.key)
+            return answered.result()
+        finally:
+            self._waiting.pop(correlation_id, None)
+            publishing.cancel()
+
+    async def _publish(
+        self,
+        exchange: AbstractExchange,
+        parcel: _Parcel,
+        correlation_id: str,
+        answered: asyncio.Future[bytes],
+    ) -> None:
+        """Publishes and waits for the broker to confirm; a failure is what the command gets as its answer."""
+        try:
+            await exchange.publish(parcel.message(correlation_id), parcel.key, mandatory=True)
+        except PublishError:
+            _fail(answered, _unserved(parcel.key))
+        except DeliveryError:
+            _fail(answered, Unavailable("the broker did not take the command", queue=parcel.key))
+        except BROKEN as error:
+            _fail(answered, self._lost(error))
+        except ValueError as error:  # a routing key that is too long
+            _fail(answered, InvalidArgument(f"target_node: {error}"))
+
+    async def _must_be_served(self, key: str) -> None:
+        """Raises Unavailable where commands wait in a queue that nobody takes them from."""
+        if self._connection is None:
+            return
+        async with self._connection.channel() as channel:
+            found = (await channel.declare_queue(key, passive=True)).declaration_result
+        if found.message_count and not found.consumer_count:
+            raise _unserved(key)
+
+    async def _open(self) -> AbstractExchange:
+        async with self._opening:
+            if self._exchange is not None:
+                return self._exchange
+            self._connection = await mindbus.connect(self._url, "mindgraph client")
+            try:
+                self._exchange = await self._prepared(self._connection)
+            except BaseException:  # a time limit, too
+                self._let_go()
+                raise
+            return self._exchange
+
+    async def _prepared(self, connection: AbstractConnection) -> AbstractExchange:
+        channel = await connection.channel(on_return_raises=True)
+        channel.close_callbacks.add(self._on_close)
+        answers = await channel.get_queue(DIRECT_REPLY, ensure=False)
+        await answers.consume(self._on_answer, no_ack=True)
+        return await mindbus.declare_exchange(channel)
+
+    async def _on_answer(self, message: AbstractIncomingMessage) -> None:
+        answered = self._waiting.get(message.correlation_id or "")
+        if answered is not None and not answered.done():
+            answered.set_result(message.body)
+
+    def _on_close(self, channel: AbstractChannel | None, error: BaseException | None) -> None:
+        """The line is gone: what waited is told, the next command opens another."""
+        for answered in self._waiting.values():
+            _fail(answered, self._lost(error))
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Closes what is left of the connection; nobody waits for it."""
+        connection, self._connection, self._exchange = self._connection, None, None
+        if connection is not None:
+            closing = asyncio.ensure_future(_closed(connection))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    def _lost(self, error: BaseException | None) -> Unavailable:
+        return Unavailable(
+            f"the connection to the broker {mindbus.name_of(self._url)} was lost; the command may have been "
+            f"carried out, sending it again is safe ({type(error).__name__})",
+            broker=mindbus.name_of(self._url),
+        )
+
+    async def close(self) -> None:
+        self._let_go()
+        if self._closing:
+            await asyncio.wait(self._closing)
+        for answered in self._waiting.values():
+            answered.cancel()
+
+
+async def _closed(connection: AbstractConnection) -> None:
+    with suppress(*BROKEN):
+        await connection.close()
+
+
+def _fail(answered: asyncio.Future[bytes], error: Exception) -> None:
+    if not answered.done():
+        answered.set_exception(error)
+
+
+def _unserved(key: str) -> Unavailable:
+    told = f"no storage service takes commands from {key!r}: is `mindgraph serve` running?"
+    return Unavailable(told, queue=key)

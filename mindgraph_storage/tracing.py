@@ -1,0 +1,79 @@
+"""Trace context (https://www.w3.org/TR/trace-context/) and, where the program uses OpenTelemetry, spans.
+
+OpenTelemetry is never imported here first: a program that has it set up has imported it, and one that does
+not pays nothing. Spans carry ids, never content.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal
+
+from mindgraph_storage.requests import Request
+
+__all__ = ["CLIENT", "SERVER", "Kind", "span", "within"]
+
+Kind = Literal["CLIENT", "SERVER"]
+CLIENT: Kind = "CLIENT"
+SERVER: Kind = "SERVER"
+_IDS = ("artifact_id", "trace_id", "run_id", "step_id", "name")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_given: ContextVar[str | None] = ContextVar("mindgraph_traceparent", default=None)
+
+
+@contextmanager
+def within(traceparent: str) -> Iterator[None]:
+    """Commands sent in this block carry the given trace context, where OpenTelemetry has none of its own."""
+    before = _given.set(traceparent)
+    try:
+        yield
+    finally:
+        _given.reset(before)
+
+
+@contextmanager
+def span(request: Request[Any], kind: Kind, traceparent: str | None = None) -> Iterator[str | None]:
+    """A span around one request; gives the trace context to pass on, if there is any.
+
+    It continues ``traceparent`` where that is given, else the current span.
+    """
+    told = traceparent or _given.get()
+    if "opentelemetry.trace" not in sys.modules:
+        yield told
+        return
+    from opentelemetry import trace
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    context = _parent(told, traceparent is not None)
+    tracer = trace.get_tracer("mindgraph_storage")
+    with tracer.start_as_current_span(
+        f"mindgraph {request.action}",
+        context=context,
+        kind=trace.SpanKind[kind],
+        attributes=_attributes(request),
+        record_exception=False,  # a message may quote what a caller passed
+    ):
+        carrier: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(carrier)
+        yield carrier.get("traceparent", told)
+
+
+def _parent(told: str | None, is_remote: bool) -> Any:
+    """The context to continue: what came with a command, or what was given where there is no current span."""
+    from opentelemetry import trace
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    if told is None or not _TRACEPARENT.fullmatch(told):
+        return None
+    if not is_remote and trace.get_current_span().get_span_context().is_valid:
+        return None
+    return TraceContextTextMapPropagator().extract({"traceparent": told})
+
+
+def _attributes(request: Request[Any]) -> dict[str, str]:
+    found = {name: getattr(request, name, None) for name in _IDS}
+    return {f"mindgraph.{name}": value for name, value in found.items() if isinstance(value, str)}

@@ -1,0 +1,1 @@
+"""The service across processes, on a real RabbitMQ."""

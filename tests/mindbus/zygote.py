@@ -1,0 +1,85 @@
+"""Forks service processes: importing the package once instead of for each saves most of a second.
+
+Takes JSON requests line by line: ``{"start": settings}`` is answered with the pid when it takes commands
+(0 when it ended before), ``{"wait": pid}`` with its exit code when it has ended. ``dies_after`` among the
+settings is an action after which the service is killed, its answer unsent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+import mindgraph_storage.service.amqp  # noqa: F401 - what every child needs
+from mindgraph_storage import StorageError
+from mindgraph_storage.assembly import serve
+from mindgraph_storage.messages import Command
+from mindgraph_storage.service import StorageService
+from mindgraph_storage.settings import read_settings
+
+
+def start(settings: dict[str, Any]) -> int:
+    """The pid of a service that takes commands; 0 where it could not."""
+    ready, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(ready)
+        _serve(settings, tell)
+    os.close(tell)
+    with os.fdopen(ready, "rb") as pipe:
+        if pipe.read(1):
+            return pid
+    os.waitpid(pid, 0)
+    return 0
+
+
+def _dying(carry_out: Any, action: str) -> Any:
+    """A wrapper that carries out the action, and is killed before anybody hears of it."""
+
+    def wrapper(self: StorageService, command: Command, **given: Any) -> bytes:
+        answer: bytes = carry_out(self, command, **given)
+        if command.data.action == action:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    return wrapper
+
+
+def _say_ready(tell: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # where it was said before, and connects anew
+        os.write(tell, b"r")
+
+
+def _serve(settings: dict[str, Any], tell: int) -> None:
+    if (action := settings.pop("dies_after", None)) is not None:
+        StorageService.carry_out = _dying(StorageService.carry_out, action)  # type: ignore[method-assign]
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s %(reason)s", defaults={"reason": ""}))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    try:
+        serve(read_settings(**settings), lambda: _say_ready(tell))
+    except StorageError as error:
+        sys.stderr.write(f"{error.code} {error}\n")
+        os._exit(1)
+    os._exit(0)
+
+
+def main() -> None:
+    """Answers until stdin ends."""
+    for line in sys.stdin:
+        match json.loads(line):
+            case {"start": settings}:
+                told = start(settings)
+            case {"wait": pid}:
+                told = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        sys.stdout.write(f"{told}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
