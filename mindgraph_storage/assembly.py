@@ -22,6 +22,7 @@ from mindgraph_storage.messages import OPERATOR
 from mindgraph_storage.process import Place
 from mindgraph_storage.service.service import StorageService
 from mindgraph_storage.settings import Settings, read_settings
+from mindgraph_storage.tiers import urls
 from mindgraph_storage.tiers.files import ArtifactFiles
 from mindgraph_storage.tiers.tables import open_database
 
@@ -47,12 +48,13 @@ def open_storage(
 ) -> StorageClient:
     """Opens the storage, with nothing to set up: everything lives under ``data_dir`` (``.data``).
 
-    ``database_url`` is ``sqlite:///path``, ``artifacts_url`` is ``file:///path``. What is left out is taken
-    from its ``MINDGRAPH_…`` variable. With ``agent_id`` the client acts as that agent, without one as the
+    ``database_url`` is ``sqlite:///path`` or ``postgresql://user:password@host/database`` (extra
+    ``postgres``), ``artifacts_url`` is ``file:///path``. What is left out is taken from its ``MINDGRAPH_…``
+    variable. With ``agent_id`` the client acts as that agent, without one as the
     operator. With ``durability="full"``, the default, what was saved survives the loss of power;
     ``"relaxed"`` is faster and survives the death of the process. A recorded run says every
     ``heartbeat_seconds`` (10) that it is alive; one that was silent for ``lost_after_seconds`` (30) is lost.
-    Two processes may open the same storage.
+    Many processes may open the same storage.
 
     What cannot be reached is tried again after each of ``retry_delays`` (seconds; 5, 10, 20), then what is
     saved waits in ``data_dir/buffer``, tried again every ``heartbeat_seconds`` (10): at most ``buffer_bytes``
@@ -65,7 +67,8 @@ def open_storage(
     ``timeout_seconds`` (30) is DeadlineExceeded. Over there the operator is whoever the service lists as one.
 
     Raises InvalidArgument for a URL or id that cannot be, FailedPrecondition where files could not be placed
-    atomically, Unavailable where folder or database cannot be opened.
+    atomically or the database's tables are of another release, Unavailable where folder or database cannot be
+    opened.
     """
     settings = read_settings(
         data_dir=data_dir,
@@ -84,7 +87,11 @@ def open_storage(
     transport, files = (
         _near(settings) if settings.service_url is None else _far(settings, settings.service_url)
     )
-    return _client(settings, transport, files)
+    try:
+        return _client(settings, transport, files)
+    except BaseException:
+        transport.close()
+        raise
 
 
 def _client(settings: Settings, transport: Transport, uploads: Uploads) -> StorageClient:
@@ -167,9 +174,12 @@ def _open_service(
 ) -> tuple[StorageService, ArtifactFiles]:
     sync = settings.durability == "full"
     folder = settings.data_dir.absolute()
-    files = ArtifactFiles(_artifacts_root(settings, folder), folder, sync=sync, carry_up_to=carry_up_to)
     own_database = sa.URL.create("sqlite", database=str(folder / "storage.db"))
-    engine = open_database(settings.database_url or own_database, sync=sync)
+    url = urls.database_url(settings.database_url or own_database, "database_url", "storage.db")
+    if urls.is_postgres(url):
+        carry_up_to = 0  # a server's commit syncs nothing of this disk
+    files = ArtifactFiles(_artifacts_root(settings, folder), folder, sync=sync, carry_up_to=carry_up_to)
+    engine = open_database(url, sync=sync, pool_size=settings.pool_size)
     service = StorageService(
         engine,
         files,

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     writes wait in ``data_dir/buffer``, up to ``buffer_bytes`` and ``buffer_items`` (artifacts; 0: nothing is
     buffered), and are sent again every ``heartbeat_seconds``.
 
+    ``pool_size`` is how many connections to PostgreSQL a storage opens at most; one of them is the writer's.
     ``service_url`` (``amqp://…``) is the broker of a service in another process, and ``timeout_seconds`` how
     long its answers may take. The rest is the service's own: the ``node`` it is on MindBus, which beats every
     ``heartbeat_seconds`` too, how many ``workers`` it has for each of its queues, and the ``operators``: the
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     checkpoint_url: str | None = None
     agent_id: str | None = None
     durability: Literal["full", "relaxed"] = "full"
+    pool_size: int = Field(10, ge=2)
     heartbeat_seconds: float = Field(10, gt=0, le=3600)
     lost_after_seconds: float = Field(default_factory=lambda given: 3 * given["heartbeat_seconds"], gt=0)
     retry_delays: tuple[Annotated[float, Field(ge=0, le=3600)], ...] = (5, 10, 20)

@@ -1,7 +1,8 @@
 """The one fixture every suite runs through: a storage, on the backend asked for.
 
 A backend is a function that opens the same storage again and again; tests that need two clients, or one
-after another, call it twice.
+after another, call it twice. What a test opens by itself with ``open_storage(tmp_path / "data")`` is that
+storage too: where the database is somewhere else the environment says so.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pytest
 
 from mindgraph_storage import StorageClient, open_storage
 from tests.mindbus.services import Service, Services
+from tests.postgres_server import PostgresServer
 from tests.servers import RabbitMQ, rabbitmq
 
 OpenStorage = Callable[..., StorageClient]
@@ -78,8 +80,35 @@ class _MindBus:
         self._stack.callback(self._service.stop)
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, for the whole session."""
+    server = PostgresServer()
+    try:
+        server.make_template()
+        yield server
+    finally:
+        server.remove()
+
+
 @pytest.fixture
-def open_again(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[OpenStorage]:
+def database_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A PostgreSQL database of its own, with empty tables."""
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def environment(backend: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings that make ``open_storage`` open the backend."""
+    if backend == "postgres":
+        monkeypatch.setenv("MINDGRAPH_DATABASE_URL", request.getfixturevalue("database_url"))
+
+
+@pytest.fixture
+def open_again(
+    backend: str, environment: None, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[OpenStorage]:
     """Opens the backend's storage; every call opens the same one. All are closed at the end."""
     with ExitStack() as stack:
         near: _Embedded | _MindBus = _Embedded(tmp_path / "data")

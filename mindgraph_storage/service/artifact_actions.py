@@ -69,7 +69,9 @@ class ArtifactActions:
             if (known := self._known(request, asker)) is not None:  # its first answer was lost
                 return known
             raise
-        output = self._writer.write(lambda transaction: self._commit(transaction, request, asker))
+        output = self._writer.write(
+            lambda transaction: self._commit(transaction, request, asker), within=request.trace_id
+        )
         if not output.registered:
             self._files.discard(request.upload_id)
         return output
@@ -103,7 +105,8 @@ class ArtifactActions:
         _join_process(transaction, request.trace_id, asker, standing, now)
         version = standing.last_version + 1
         extension = extension_of(request.content_type)
-        path = artifact_path(request.trace_id, request.name, version, extension)
+        wanted = artifact_path(request.trace_id, request.name, version, extension)
+        path = transaction.place(request.upload_id, wanted)
         inputs = request.context.input_artifacts or []
         manifest = ArtifactManifest.model_construct(  # of a request that was validated
             **{name: getattr(request, name) for name in _AS_REQUESTED},
@@ -117,7 +120,6 @@ class ArtifactActions:
             owner=asker.agent_id,
             context=request.context.model_copy(update={"input_artifacts": inputs}),
         )
-        transaction.place(request.upload_id, path)
         transaction.insert(artifacts.INSERT, artifacts.row_of(request, manifest, path), *_keys(request))
         for row in artifacts.input_rows(manifest.id, inputs):
             transaction.insert(artifacts.INSERT_INPUTS, row)
@@ -208,7 +210,7 @@ class ArtifactActions:
         artifacts.mark_deleted(transaction.connection, artifact_id, asker.agent_id, datetime.now(UTC))
 
     def _readable(self, artifact_id: str, asker: Asker) -> ArtifactManifest:
-        with tables.read(self._engine) as connection:
+        with tables.look(self._engine) as connection:
             found = self._find(connection, artifact_id, asker)
         if found is None:
             raise _unknown(artifact_id)

@@ -90,7 +90,7 @@ class ProcessActions:
             for event in events:
                 self._writes[type(event)](connection, event, asker, event.at or _now())
 
-        self._writer.write(work, sync=sync)
+        self._writer.write(work, sync=sync, within=asker.trace_id)  # where it acts, as it must
         self._remember(events)
         return Done()
 

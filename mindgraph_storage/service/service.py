@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from pydantic import BaseModel
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from mindgraph_storage import tracing
 from mindgraph_storage.errors import Internal, StorageError
@@ -28,11 +29,13 @@ from mindgraph_storage.service.process_actions import ProcessActions
 from mindgraph_storage.service.upkeep import Upkeep
 from mindgraph_storage.service.value_actions import ValueActions
 from mindgraph_storage.service.writer import Writer
+from mindgraph_storage.tiers.database_errors import TryAgain
 from mindgraph_storage.tiers.files import ArtifactFiles
 
 __all__ = ["StorageService"]
 
 _log = logging.getLogger(__name__)
+_TRIES = 5
 Handler = Callable[[Any, Asker], BaseModel]
 
 
@@ -104,7 +107,7 @@ class StorageService:
             request = command.request
             asker = Asker.of(command.data.context, self._operators, vouched_for)
             with tracing.span(request, tracing.SERVER, command.traceparent):
-                output = self._handlers[type(request)](request, asker)
+                output = self._handle(request, asker)
             for event in events_of(request, output, again):
                 on_event(event)
         except StorageError as error:
@@ -116,6 +119,13 @@ class StorageService:
             return encode_error(self.node, command, told, _milliseconds(started))
         return encode_result(self.node, command, output, _milliseconds(started))
 
+    def _handle(self, request: Request[Any], asker: Asker) -> BaseModel:
+        handler = self._handlers[type(request)]
+        try:
+            return handler(request, asker)
+        except TryAgain:  # every request may be repeated
+            return _again(handler, request, asker)
+
     def _look_after(
         self, request: Recover | Verify | Collect, asker: Asker, work: Callable[[bool], Report]
     ) -> ReportOutput:
@@ -126,6 +136,16 @@ class StorageService:
         """Finishes the write under way, refuses further ones and lets the database go."""
         self._writer.close()
         self._engine.dispose()
+
+
+@retry(
+    retry=retry_if_exception_type(TryAgain),
+    stop=stop_after_attempt(_TRIES),
+    wait=wait_random(0, 0.05),
+    reraise=True,
+)
+def _again(handler: Handler, request: Request[Any], asker: Asker) -> BaseModel:
+    return handler(request, asker)
 
 
 def _milliseconds(started: float) -> int:

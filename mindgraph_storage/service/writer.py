@@ -6,6 +6,10 @@ hands nothing to another thread.
 
 Small files are not synced on the way: their bytes are committed with their manifests and a thread of its own
 syncs the files and forgets the bytes when the writer is idle, or has many of them.
+
+Where a server keeps the locks (PostgreSQL) a group holds those of the processes it writes to, so that
+services write at once. The server may give such a lock to another while a writer that stood still believes to
+hold it. So no writer there replaces a file: what it placed is nobody else's, and may be taken back any time.
 """
 
 from __future__ import annotations
@@ -20,10 +24,10 @@ from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
-from mindgraph_storage.errors import FailedPrecondition
+from mindgraph_storage.errors import AlreadyExists, FailedPrecondition
 from mindgraph_storage.service.settler import Settler
 from mindgraph_storage.tiers import tables
-from mindgraph_storage.tiers.files import ArtifactFiles
+from mindgraph_storage.tiers.files import ArtifactFiles, beside
 from mindgraph_storage.tiers.prepared import Prepared
 
 __all__ = ["Transaction", "Writer"]
@@ -73,13 +77,22 @@ class Transaction:
         self._waiting.setdefault(statement, []).append(row)
         self._inserted.update(keys)
 
-    def place(self, upload_id: str, path: str) -> None:
-        """Places an upload, durable when the transaction is committed and taken back when it is not."""
-        data = self.files.place(upload_id, path)
+    def place(self, upload_id: str, path: str) -> str:
+        """Places an upload, durable when the transaction is committed and taken back when it is not.
+
+        Returns where it is: beside the path, where a file stands there that may be another's.
+        """
+        may_replace = not tables.may_lose_locks(self._connection)
+        try:
+            data = self.files.place(upload_id, path, replace=may_replace)
+        except AlreadyExists:
+            path = beside(path)
+            data = self.files.place(upload_id, path, replace=False)
         self.placed[upload_id] = path
         if data is not None:
             self.insert(_KEEP, {"path": path, "data": data})
             self.carried[path] = len(data)
+        return path
 
     def finish(self) -> None:
         """Writes what waits, and makes durable what does not ride in the transaction."""
@@ -104,10 +117,10 @@ def _after_what_it_refers_to(insert: Prepared) -> int:
 class _Write:
     """One caller's write, and what came of it."""
 
-    __slots__ = ("_error", "_result", "_wake", "is_done", "sync", "work")
+    __slots__ = ("_error", "_result", "_wake", "is_done", "sync", "within", "work")
 
-    def __init__(self, work: Callable[[Transaction], Any], sync: bool) -> None:
-        self.work, self.sync, self.is_done = work, sync, False
+    def __init__(self, work: Callable[[Transaction], Any], sync: bool, within: str | None) -> None:
+        self.work, self.sync, self.within, self.is_done = work, sync, within, False
         self._result: Any = None
         self._error: BaseException | None = None
         self._wake = threading.Lock()
@@ -132,6 +145,12 @@ class _Write:
         return self._result
 
 
+def _within(group: list[_Write]) -> set[str] | None:
+    """The processes that are all a group touches; None where one of them may touch anything."""
+    found = {write.within for write in group}
+    return None if None in found else cast(set[str], found)
+
+
 class Writer:
     """Runs writes one after another, whole or not at all. Safe to call from many threads."""
 
@@ -143,14 +162,17 @@ class Writer:
         self._is_led = self._is_closed = False
         self._settler = Settler(self._settle)
 
-    def write(self, work: Callable[[Transaction], ResultT], *, sync: bool = True) -> ResultT:
+    def write(
+        self, work: Callable[[Transaction], ResultT], *, sync: bool = True, within: str | None = None
+    ) -> ResultT:
         """Runs ``work`` in a transaction and returns its result when that is committed.
 
         An exception of ``work`` rolls back what this one call did and is raised here. ``work`` may run a
         second time, from the start, where another call of its group fails. Without ``sync`` the commit
-        survives the process, and the loss of power once a later one was synced.
+        survives the process, and the loss of power once a later one was synced. ``within`` names the process
+        (``trace_id``) that is all it touches, so that services may write to others meanwhile.
         """
-        mine = _Write(work, sync)
+        mine = _Write(work, sync, within)
         with self._changed:
             if self._is_closed:
                 raise FailedPrecondition("the storage is closed")
@@ -181,7 +203,13 @@ class Writer:
 
     def _commit(self, group: list[_Write]) -> None:
         try:
-            results = self._in_one_transaction(group)
+            connection = self._connected()
+        except BaseException as error:  # noqa: BLE001 - raised in the callers that wait for it
+            for write in group:
+                write.fail(error)
+            return
+        try:
+            results = self._in_one_transaction(connection, group)
         except BaseException as error:  # noqa: BLE001 - raised in the caller that waits for it
             if len(group) == 1:
                 group[0].fail(error)
@@ -192,10 +220,10 @@ class Writer:
             for write, result in zip(group, results, strict=True):
                 write.succeed(result)
 
-    def _in_one_transaction(self, group: list[_Write]) -> list[Any]:
+    def _in_one_transaction(self, connection: sa.Connection, group: list[_Write]) -> list[Any]:
         sync = any(write.sync for write in group)
         try:
-            with tables.transaction(self._connected(), sync=sync) as connection:
+            with tables.transaction(connection, sync=sync, within=_within(group)):
                 transaction = Transaction(connection, self._files)
                 try:
                     results = [write.work(transaction) for write in group]

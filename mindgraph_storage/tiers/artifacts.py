@@ -47,7 +47,7 @@ __all__ = [
 
 UriOf = Callable[[str], str]
 _NOT_DELETED = artifacts.c.deleted_at.is_(None)
-INSERT, INSERT_INPUTS = Prepared(artifacts.insert()), Prepared(insert_new(artifact_inputs))
+INSERT, INSERT_INPUTS = Prepared(artifacts.insert().inline()), Prepared(insert_new(artifact_inputs))
 _INSERT_USES = artifact_uses.insert()
 _IN_CHAIN = (artifacts.c.trace_id == sa.bindparam("trace")) & (artifacts.c.name == sa.bindparam("called"))
 _NEWEST = (

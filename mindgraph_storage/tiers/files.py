@@ -31,12 +31,12 @@ from urllib.parse import quote, unquote
 
 import fsspec
 
-from mindgraph_storage.errors import DataLoss, FailedPrecondition, InvalidArgument
+from mindgraph_storage.errors import AlreadyExists, DataLoss, FailedPrecondition, InvalidArgument
 from mindgraph_storage.tiers.disk_errors import translated
 from mindgraph_storage.tiers.durable import make_folder, sync_path, write_all
 from mindgraph_storage.tiers.verified import Verified
 
-__all__ = ["ArtifactFiles", "Upload", "artifact_path"]
+__all__ = ["ArtifactFiles", "Upload", "artifact_path", "beside"]
 
 _CHUNK_BYTES = 1 << 20
 _FOLDER_BYTES = 200
@@ -189,12 +189,13 @@ class ArtifactFiles:
 
     # ---------------------------------------------------------------- placement
 
-    def place(self, upload_id: str, path: str) -> bytes | None:
+    def place(self, upload_id: str, path: str, *, replace: bool = True) -> bytes | None:
         """Puts the upload at its final path, in one step; returns the bytes of one that is carried.
 
         It stays in ``temp/`` too, as the same file, until it is discarded: a registration that fails can be
         tried again. ``sync`` makes the placement durable. Only the one writer calls it, holding the
         database's write lock: a file that stands there already is of a registration that never committed.
+        Without ``replace`` it stays, and AlreadyExists is raised: for a writer that can lose its lock.
         """
         source, target = self._upload(upload_id), self._inside(path)
         with translated("the placement"):
@@ -204,6 +205,8 @@ class ArtifactFiles:
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 os.link(source, target)
             except FileExistsError:
+                if not replace:
+                    raise AlreadyExists(f"there is a file at {path!r}") from None
                 os.unlink(target)
                 os.link(source, target)
         seen = self._seen.get(upload_id)
@@ -355,6 +358,12 @@ def artifact_path(trace_id: str, name: str, version: int, extension: str) -> str
         kept = folder.encode()[:_FOLDER_BYTES].decode(errors="ignore")
         folder = f"{kept}~{hashlib.sha256(trace_id.encode()).hexdigest()[:16]}"
     return f"{folder}/{name}_v{version}.{extension}"
+
+
+def beside(path: str) -> str:
+    """Another place for an artifact, where its own is taken; no other artifact's either."""
+    stem, _, extension = path.rpartition(".")
+    return f"{stem}~{uuid.uuid4().hex[:8]}.{extension}"
 
 
 def _listed(folder: Path) -> Iterator[tuple[str, float]]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["Prepared"]
+__all__ = ["Prepared", "on_cursor"]
 
 Query = sa.Select[Any] | sa.CompoundSelect[Any]
 Statement = sa.Insert | sa.Update | Query
@@ -52,19 +52,25 @@ class Prepared:
         dialect = connection.dialect
         if (made := self._compiled.get(dialect)) is None:
             made = self._compiled[dialect] = _Compiled(self.statement, dialect)
-        dbapi_error: Any = dialect.loaded_dbapi.Error
-        cursor = connection.connection.cursor()
-        try:
-            return work(made, cursor)
-        except dbapi_error as error:
-            gone = dialect.is_disconnect(error, connection.connection.dbapi_connection, cursor)
-            if gone:
-                connection.invalidate(error)
-            raise sa.exc.DBAPIError.instance(
-                made.sql, None, error, dbapi_error, connection_invalidated=gone, dialect=dialect
-            ) from error
-        finally:
-            cursor.close()
+        return on_cursor(connection, made.sql, lambda cursor: work(made, cursor))
+
+
+def on_cursor(connection: sa.Connection, sql: str, work: Callable[[Any], ResultT]) -> ResultT:
+    """What ``work`` makes of a cursor of the driver's; raises what SQLAlchemy raises."""
+    dialect = connection.dialect
+    dbapi_error: Any = dialect.loaded_dbapi.Error
+    cursor = connection.connection.cursor()
+    try:
+        return work(cursor)
+    except dbapi_error as error:
+        gone = dialect.is_disconnect(error, connection.connection.dbapi_connection, cursor)
+        if gone:
+            connection.invalidate(error)
+        raise sa.exc.DBAPIError.instance(
+            sql, None, error, dbapi_error, connection_invalidated=gone, dialect=dialect
+        ) from error
+    finally:
+        cursor.close()
 
 
 class _Compiled:

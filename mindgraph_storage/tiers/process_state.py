@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from mindgraph_storage.process import ENDED_WELL, Process, Run, Step
 from mindgraph_storage.requests import (
@@ -91,14 +90,12 @@ _ATTEMPT = _ATTEMPT.where(*(_earlier.c[name].is_not_distinct_from(_given(name)) 
 _STEP_COLUMNS = [name for name in StartStep.model_fields if name in steps.c]
 _STARTED_COLUMNS = [*_STEP_COLUMNS, "status", "started_at"]
 _NEW_STEP = Prepared(
-    sqlite.insert(steps)
-    .from_select(
+    insert_new(steps).from_select(
         [*_STARTED_COLUMNS, "attempt"],
         sa.select(*map(_given, _STARTED_COLUMNS), _ATTEMPT.scalar_subquery()).where(
             runs.c.run_id == _given("run_id"), runs.c.trace_id == _given("trace_id")
         ),
     )
-    .on_conflict_do_nothing()
 )
 """The attempt and its number within the task, where its run is one of its process: all in one statement."""
 

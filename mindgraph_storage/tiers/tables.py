@@ -2,14 +2,15 @@
 
 SQLAlchemy Core, with statements that are built once, at import: building one costs several times what running
 it does. SQLite in WAL mode with ``synchronous=FULL``, so that a committed row survives power loss
-(https://sqlite.org/pragma.html#pragma_synchronous). Writers take the database's write lock when they begin,
-because a version number read outside it is a race.
+(https://sqlite.org/pragma.html#pragma_synchronous), or PostgreSQL (``tiers.postgres``). Writers take the
+database's write lock, or on PostgreSQL that of what they write, when they begin: a version number read
+outside it is a race.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,12 +19,14 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic_core import from_json, to_json
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
-from mindgraph_storage.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
+from mindgraph_storage.tiers import migrations, postgres
+from mindgraph_storage.tiers.database_errors import translated
+from mindgraph_storage.tiers.urls import database_url, is_postgres
 
 __all__ = [
     "Condition",
@@ -35,6 +38,8 @@ __all__ = [
     "connect_to_write",
     "held_artifacts",
     "insert_new",
+    "look",
+    "may_lose_locks",
     "metadata",
     "open_database",
     "participants",
@@ -50,6 +55,8 @@ __all__ = [
 
 _BUSY_SECONDS = 30
 _WAL_PAGES = 4000  # 16 MB; a page written a hundred times in between goes into the database once
+_POOL_SIZE = 10
+_COUNTED = sa.BigInteger().with_variant(Integer, "sqlite")  # SQLite counts only what it calls INTEGER
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -62,7 +69,9 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 metadata = MetaData(
@@ -124,7 +133,7 @@ runs = Table(
 steps = Table(
     "steps",
     metadata,
-    Column("seq", Integer, primary_key=True),
+    Column("seq", _COUNTED, primary_key=True),
     _needed("attempt_id", unique=True),
     _needed("root_attempt_id"),
     _text("parent_attempt_id"),
@@ -188,7 +197,7 @@ participants = Table(
 artifacts = Table(
     "artifacts",
     metadata,
-    Column("seq", Integer, primary_key=True),
+    Column("seq", _COUNTED, primary_key=True),
     _needed("id", unique=True),
     _needed("trace_id", ForeignKey("processes.trace_id")),
     _needed("name"),
@@ -247,7 +256,7 @@ held_artifacts = Table(
     "held_artifacts",
     metadata,
     Column("branch_id", Integer, ForeignKey("branches.branch_id"), primary_key=True),
-    Column("artifact_seq", Integer, ForeignKey("artifacts.seq"), primary_key=True),
+    Column("artifact_seq", _COUNTED, ForeignKey("artifacts.seq"), primary_key=True),
     Column("position", Integer, nullable=False),
     _needed("trace_id"),
     _needed("name"),
@@ -277,13 +286,13 @@ class Condition:
 
 def insert_new(table: Table) -> sa.Insert:
     """The row, unless its key is there."""
-    return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()  # SQLite says it with the same words
 
 
 unsynced = Table(
     "unsynced",
     metadata,
-    Column("seq", Integer, primary_key=True),
+    Column("seq", _COUNTED, primary_key=True),
     _needed("path"),
     Column("data", sa.LargeBinary, nullable=False),
 )
@@ -294,39 +303,44 @@ live for a second, and each page that a commit touches is written and synced.
 """
 
 
-def open_database(url: str | sa.URL, *, sync: bool = True) -> sa.Engine:
-    """An engine whose tables exist; without ``sync`` a commit survives the process, not the machine.
+def open_database(url: str | sa.URL, *, sync: bool = True, pool_size: int = _POOL_SIZE) -> sa.Engine:
+    """An engine whose tables are those of this release.
 
-    Raises InvalidArgument for another kind of database, Unavailable where it cannot be opened.
+    Without ``sync`` a commit survives the process, not the machine. A new database gets its tables; SQLite is
+    upgraded, PostgreSQL only by command. ``pool_size`` is for PostgreSQL, of at least 2 connections.
+
+    Raises InvalidArgument for another kind of database, FailedPrecondition where its tables are of another
+    release or what reaches it is not installed, Unavailable where it cannot be opened.
     """
-    parsed = _parse(url)
-    engine = sa.create_engine(
-        parsed,
-        connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
-        hide_parameters=True,  # values are users' data and belong in no log
-        json_serializer=lambda value: to_json(value).decode(),
-        json_deserializer=from_json,
+    parsed = database_url(url, "database_url", "storage.db")
+    engine = (
+        postgres.create_engine(parsed, sync=sync, pool_size=pool_size, **_ENGINE)
+        if is_postgres(parsed)
+        else _sqlite_engine(parsed, sync)
     )
-    synchronous = "FULL" if sync else "NORMAL"
-    sa.event.listen(engine, "connect", lambda connection, entry: _prepare(connection, entry, synchronous))
-    sa.event.listen(engine, "begin", _begin)
-    with write(engine) as connection:
-        metadata.create_all(connection)
+    try:
+        with write(engine) as connection:
+            migrations.prepare(connection, metadata)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
-def _parse(url: str | sa.URL) -> sa.URL:
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise InvalidArgument(
-            "database_url: not a database URL; write sqlite:///path/to/storage.db"
-        ) from None
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        raise InvalidArgument(
-            f"database_url: {parsed.render_as_string()!r} is no SQLite file; write sqlite:///path/to/storage.db",
-        )
-    return parsed
+_ENGINE: dict[str, Any] = {
+    "hide_parameters": True,  # values are users' data and belong in no log
+    "json_serializer": lambda value: to_json(value).decode(),
+    "json_deserializer": from_json,
+}
+
+
+def _sqlite_engine(url: sa.URL, sync: bool) -> sa.Engine:
+    arguments = {"timeout": _BUSY_SECONDS, "check_same_thread": False}
+    engine = sa.create_engine(url, connect_args=arguments, **_ENGINE)
+    synchronous = "FULL" if sync else "NORMAL"
+    sa.event.listen(engine, "connect", lambda connection, entry: _prepare(connection, entry, synchronous))
+    sa.event.listen(engine, "begin", _begin)
+    return engine
 
 
 def _prepare(connection: DBAPIConnection, entry: ConnectionPoolEntry, synchronous: str) -> None:
@@ -362,8 +376,19 @@ def _begin(connection: sa.Connection) -> None:
 @contextmanager
 def read(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that sees one state of the database."""
-    with _translated(), engine.connect() as connection, connection.begin():
+    with translated(), engine.connect() as connection, _snapshot(connection).begin():
         yield connection
+
+
+@contextmanager
+def look(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """For one statement, which sees one state of the database by itself."""
+    with translated(), engine.connect() as connection:
+        yield postgres.without_transaction(connection) if may_lose_locks(connection) else connection
+
+
+def _snapshot(connection: sa.Connection) -> sa.Connection:
+    return postgres.snapshot(connection) if may_lose_locks(connection) else connection
 
 
 @contextmanager
@@ -375,19 +400,26 @@ def write(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 def connect_to_write(engine: sa.Engine) -> sa.Connection:
     """A connection whose transactions take the write lock when they begin."""
-    with _translated():
-        return engine.connect().execution_options(mindgraph_writes=True)
+    with translated():
+        connection = engine.connect().execution_options(mindgraph_writes=True)
+        return postgres.without_transaction(connection) if may_lose_locks(connection) else connection
 
 
 @contextmanager
-def transaction(connection: sa.Connection, *, sync: bool = True) -> Iterator[sa.Connection]:
+def transaction(
+    connection: sa.Connection, *, sync: bool = True, within: Collection[str] | None = None
+) -> Iterator[sa.Connection]:
     """Committed at the end, rolled back by an exception.
 
     Without ``sync`` the commit survives the process; it is on disk with the next one that is synced.
+    ``within`` are the processes that are all it touches: on PostgreSQL others are written meanwhile.
     """
-    with _translated():
-        _will_sync(connection, sync)
+    with translated():
+        if not may_lose_locks(connection):
+            _will_sync(connection, sync)
         with connection.begin():
+            if may_lose_locks(connection):
+                postgres.begin(connection, within, sync=sync)
             yield connection
 
 
@@ -399,21 +431,6 @@ def _will_sync(connection: sa.Connection, sync: bool) -> None:
         connection.info["synchronous"] = wanted
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The database's errors in our own words; a constraint that fails is our bug and stays as it is."""
-    try:
-        yield
-    except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
-        reason = str(error.orig if isinstance(error, sa.exc.OperationalError) else error)
-        if "full" in reason:
-            raise ResourceExhausted(f"the database has no room left: {reason}") from error
-        if "readonly" in reason or "no such" in reason:
-            raise FailedPrecondition(f"the database cannot be used: {reason}") from error
-        raise Unavailable(f"the database cannot be reached: {reason}") from error
-    except sa.exc.TimeoutError as error:
-        raise Unavailable(f"too much is asked of the database at once: {error}") from error
-    except sa.exc.DatabaseError as error:
-        if isinstance(error, sa.exc.IntegrityError):
-            raise
-        raise FailedPrecondition(f"the database cannot be used: {error.orig}") from error
+def may_lose_locks(connection: sa.Connection) -> bool:
+    """A server holds them: they may be another's while a transaction that took them goes on here."""
+    return connection.dialect.name == "postgresql"

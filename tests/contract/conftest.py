@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-BACKENDS = ["embedded", "mindbus"]
+BACKENDS = ["embedded", "postgres", "mindbus"]
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
-    """``embedded`` is in process, ``mindbus`` a service process behind RabbitMQ; both on local files."""
+    """In process on SQLite (``embedded``) or PostgreSQL, or a service behind RabbitMQ; all on local files."""
     return str(request.param)
 
 
 @pytest.fixture
 def in_process(backend: str) -> None:
     """For tests that reach into the service: its clock, its writer."""
-    if backend != "embedded":
+    if backend == "mindbus":
         pytest.skip("the service is in another process")

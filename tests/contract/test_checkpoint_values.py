@@ -143,8 +143,8 @@ def test_kept_again_while_it_is_collected(open_again: OpenStorage, monkeypatch: 
     collecting, other = open_again(), open_again()
     written = Writer.write
 
-    def write(writer: Writer, work: Any) -> Any:
-        result = written(writer, work)
+    def write(writer: Writer, work: Any, **options: Any) -> Any:
+        result = written(writer, work, **options)
         if getattr(work, "func", None) is upkeep._forget:
             keep(other, b"x")
         return result

@@ -18,9 +18,9 @@ from .graphs import chain, says
 from .ways import on_thread
 
 BAD_URLS = {
-    "another database": ("postgresql://u:secret@host/db", "write sqlite:///path/to/checkpoints.db"),
+    "another database": ("mysql://u:secret@host/db", "write sqlite:///path/to/checkpoints.db"),
     "no URL": ("checkpoints.db", "not a database URL; write sqlite:///path/to/checkpoints.db"),
-    "no file": ("sqlite://", "is no SQLite file; write sqlite:///path/to/checkpoints.db"),
+    "no file": ("sqlite://", "is no SQLite file and no PostgreSQL database; write sqlite:///path"),
 }
 
 

@@ -153,7 +153,7 @@ def test_a_store_can_move(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "url"),
     [
-        ("database_url", "postgresql://user:secret@host/db"),
+        ("database_url", "mysql://user:secret@host/db"),
         ("database_url", "nonsense"),
         ("database_url", "sqlite://"),
         ("database_url", "sqlite:///:memory:"),
