@@ -9,11 +9,11 @@ from typing import Any
 
 from langgraph.graph import START, MessagesState, StateGraph
 
-from mindgraph_storage import open_storage
 from mindgraph_storage.langgraph import open_checkpointer, with_storage
 from mindgraph_storage.testing import Outage
 
 from .checks import LARGE, SMALL, content, digest
+from .places import open_storage
 
 __all__ = ["left_waiting", "runs_a_graph", "waiting"]
 

@@ -13,11 +13,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 
 from mindgraph_storage import ArtifactManifest, StorageClient
 from mindgraph_storage.requests import Report
 from mindgraph_storage.service import upkeep
+
+from .places import is_embedded, url_of
 
 __all__ = [
     "LARGE",
@@ -102,7 +105,10 @@ def at_a_later_time(patch: pytest.MonkeyPatch, *, hours: float) -> None:
 
 
 def unsynced(data_dir: Path) -> list[str]:
-    """The paths whose bytes are still kept in the database."""
+    """The paths whose bytes are still kept in the database; with PostgreSQL none ever are."""
+    if not is_embedded(data_dir):
+        with psycopg.connect(url_of(data_dir)) as server:
+            return [row[0] for row in server.execute("SELECT path FROM mindgraph.unsynced")]
     with closing(sqlite3.connect(data_dir / "storage.db")) as database:
         rows: list[tuple[Any, ...]] = database.execute("SELECT path FROM unsynced").fetchall()
     return sorted(row[0] for row in rows)

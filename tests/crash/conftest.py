@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
+
+from tests.postgres_server import PostgresServer
+
+from . import places
 
 
 @pytest.fixture
@@ -23,6 +28,28 @@ def nothing_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails is an error at once, unless a test asks for a buffer."""
     monkeypatch.setenv("MINDGRAPH_RETRY_DELAYS", "[]")
     monkeypatch.setenv("MINDGRAPH_BUFFER_ITEMS", "0")
+
+
+@pytest.fixture
+def data_dir(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The folder of a storage on the backend."""
+    data_dir = tmp_path / "data"
+    if backend == "embedded":
+        yield data_dir
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    made: list[str] = []
+
+    def new_database(like: str | None) -> str:
+        made.append(server.new_database(*[like] if like else []))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(places, "new_database", new_database)
+        places.keep_in(data_dir)
+        yield data_dir
+    for url in made:
+        server.drop(url)
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from mindgraph_storage import StorageClient, open_storage
+from mindgraph_storage import StorageClient
 from mindgraph_storage.service import settler
 from mindgraph_storage.testing import Outage
 
 from .checks import LARGE, SMALL, at_a_later_time, content, digest
+from .places import open_storage
 from .steps import FailAt, watched
 
 __all__ = ["ACTIONS", "acts_and_dies", "prepare", "saves_for_ever"]

@@ -7,10 +7,11 @@ from pathlib import Path
 from threading import Barrier, Event
 from typing import Any
 
-from mindgraph_storage import ResourceExhausted, open_storage
+from mindgraph_storage import ResourceExhausted
 from mindgraph_storage.client.buffer import Buffer
 
 from .checks import LARGE, SMALL, content, digest
+from .places import open_storage
 
 __all__ = ["appends", "looks_after", "meet", "opens_fresh", "opens_torn", "saves_and_reads"]
 

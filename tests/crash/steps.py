@@ -18,7 +18,8 @@ from typing import Any
 
 import fsspec.implementations.local
 import pytest
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as Dialect
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from mindgraph_storage.client import buffer
 from mindgraph_storage.tiers import files
@@ -62,9 +63,10 @@ def watched(act: Act, *, every_thread: bool = False) -> Iterator[None]:
         patch.setattr(os, "write", _writing(os.write, step))
         for module in (files, buffer, fsspec.implementations.local):
             patch.setattr(module, "open", _opening(step), raising=False)
-        for name in ("do_execute", "do_executemany", "do_execute_no_params"):
-            patch.setattr(Dialect, name, _statement(getattr(Dialect, name), step))
-        patch.setattr(Dialect, "do_commit", _commit(Dialect.do_commit, step))
+        for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):
+            for name in ("do_execute", "do_executemany", "do_execute_no_params"):
+                patch.setattr(dialect, name, _statement(getattr(dialect, name), step))
+            patch.setattr(dialect, "do_commit", _commit(dialect.do_commit, step))
         yield
 
 

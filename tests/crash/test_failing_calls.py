@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from mindgraph_storage import NotFound, StorageClient, StorageError, open_storage
+from mindgraph_storage import NotFound, StorageClient, StorageError
 from mindgraph_storage.service import upkeep
 
 from .checks import (
@@ -28,6 +29,7 @@ from .checks import (
     paths_of,
     unsynced,
 )
+from .places import copytree, is_embedded, open_storage
 from .steps import FailAt, watched
 
 FAILURES = {
@@ -43,13 +45,17 @@ def failure(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+class DatabaseFailure(sqlite3.OperationalError, psycopg.OperationalError):
+    """What either driver raises."""
+
+
 def failing(failure: str) -> Callable[[str], None]:
     """Raises what the file system or the database would."""
     _, number, told = FAILURES[failure]
 
     def fail(name: str) -> None:
         if name.startswith(("sql", "commit")):
-            raise sqlite3.OperationalError(told)
+            raise DatabaseFailure(told)
         raise OSError(number, os.strerror(number))
 
     return fail
@@ -98,9 +104,9 @@ def broken(failure: str) -> Broken:
 
 @pytest.mark.parametrize("folders", ["one folder", "new folders"])
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-def test_a_save(tmp_path: Path, patient: None, broken: Broken, size: int, folders: str) -> None:
+def test_a_save(data_dir: Path, patient: None, broken: Broken, size: int, folders: str) -> None:
     """A save whose k-th call fails says so or succeeds, and the same save right after it succeeds."""
-    data_dir, acknowledged = tmp_path / "data", dict[str, str]()
+    acknowledged = dict[str, str]()
     with open_storage(data_dir) as storage:
 
         def save(at: int) -> str:
@@ -110,10 +116,13 @@ def test_a_save(tmp_path: Path, patient: None, broken: Broken, size: int, folder
             return ref["artifact_id"]
 
         storage.save_artifact("first", trace_id="t", name="n")
+        left_behind = 0
         for at, _ in broken.rounds(save):
             if not broken.names[at - 1 : at] or not broken.names[at - 1].startswith("commit"):
                 left = leftovers(data_dir, all_manifests(storage))
-                assert [path for path in left if not path.startswith("temp/")] == []
+                assert len([path for path in left if not path.startswith("temp/")]) == left_behind
+            elif broken.names[at - 1] == "commit" and not is_embedded(data_dir):
+                left_behind += 1  # where a lock can be lost nobody replaces it: it waits for a collection
             assert storage.load_artifact(save(at), as_=bytes) == content(str(at), size)
             assert save(at) == f"art_{at}"
         broken.must_have_failed(10)
@@ -123,10 +132,10 @@ def test_a_save(tmp_path: Path, patient: None, broken: Broken, size: int, folder
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-def test_a_load(tmp_path: Path, patient: None, broken: Broken, size: int) -> None:
+def test_a_load(data_dir: Path, patient: None, broken: Broken, size: int) -> None:
     """A load whose k-th call fails gives the whole content or an error, and changes nothing."""
     data = content("kept", size)
-    with open_storage(tmp_path / "data") as storage:
+    with open_storage(data_dir) as storage:
         ref = storage.save_artifact(data, trace_id="t")
         for _, loaded in broken.rounds(lambda at: storage.load_artifact(ref)):
             assert loaded in (None, data)
@@ -135,9 +144,9 @@ def test_a_load(tmp_path: Path, patient: None, broken: Broken, size: int) -> Non
         broken.must_have_failed(4)
 
 
-def test_a_deletion(tmp_path: Path, patient: None, broken: Broken) -> None:
+def test_a_deletion(data_dir: Path, patient: None, broken: Broken) -> None:
     """A deletion whose k-th call fails has deleted or not, harms no other artifact and can be repeated."""
-    with open_storage(tmp_path / "data") as storage:
+    with open_storage(data_dir) as storage:
 
         def delete(at: int) -> None:
             storage.delete_artifact(refs[at])
@@ -152,10 +161,9 @@ def test_a_deletion(tmp_path: Path, patient: None, broken: Broken) -> None:
 
 
 @pytest.fixture
-def littered(tmp_path: Path, patient: None) -> Path:
+def littered(data_dir: Path, patient: None) -> Path:
     """A storage with something for every part of a collection, and ``art_kept``."""
-    littered = tmp_path / "littered"
-    with open_storage(littered) as storage:
+    with open_storage(data_dir) as storage:
         for name, retention in (("deleted", "infinite"), ("over", "1h"), ("kept", "infinite")):
             artifact_id = f"art_{name}"
             storage.save_artifact(
@@ -163,12 +171,12 @@ def littered(tmp_path: Path, patient: None) -> Path:
             )
         storage.delete_artifact("art_deleted")
     for path in ("artifacts/t/orphan_v1.bin", "orphans/1~old"):
-        (littered / path).write_bytes(b"\xff")
-    return littered
+        (data_dir / path).write_bytes(b"\xff")
+    return data_dir
 
 
 def _open_littered(littered: Path, data_dir: Path) -> StorageClient:
-    storage = open_storage(shutil.copytree(littered, data_dir))
+    storage = open_storage(copytree(littered, data_dir))
     (data_dir / "temp/up_1").write_bytes(b"\xff")  # opening puts aside what is there
     return storage
 
@@ -218,14 +226,14 @@ def test_a_recovery(tmp_path: Path, torn: Path, broken: Broken) -> None:
         return open_storage(tmp_path / str(at))
 
     opened: StorageClient | None
-    shutil.copytree(torn, tmp_path / "1")
+    copytree(torn, tmp_path / "1")
     for at, opened in broken.rounds(reopen):
         if opened is not None:
             opened.close()
         with open_storage(tmp_path / str(at)) as storage:
             must_be_sound(storage, tmp_path / str(at), KEPT)
         assert unsynced(tmp_path / str(at)) == []
-        shutil.copytree(torn, tmp_path / str(at + 1))
+        copytree(torn, tmp_path / str(at + 1))
     broken.must_have_failed(20)
 
 
@@ -256,14 +264,14 @@ def test_a_settling(tmp_path: Path, torn: Path, broken: Broken) -> None:
         return True
 
     opened: dict[int, StorageClient] = {}
-    opened[1] = open_storage(shutil.copytree(torn, tmp_path / "1"))
+    opened[1] = open_storage(copytree(torn, tmp_path / "1"))
     left = []
     for at, _ in broken.rounds(settle, every_thread=True):
         left.append(unsynced(tmp_path / str(at)))
         with open_storage(tmp_path / str(at)) as storage:
             must_be_sound(storage, tmp_path / str(at), KEPT)
         assert unsynced(tmp_path / str(at)) == []
-        opened[at + 1] = open_storage(shutil.copytree(torn, tmp_path / str(at + 1)))
+        opened[at + 1] = open_storage(copytree(torn, tmp_path / str(at + 1)))
     opened[max(opened)].close()
     assert sum(map(bool, left)) > 8
     assert left[-1] == []

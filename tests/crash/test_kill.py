@@ -18,11 +18,12 @@ from typing import Any
 
 import pytest
 
-from mindgraph_storage import NotFound, StorageClient, open_storage
+from mindgraph_storage import NotFound, StorageClient
 
 from .buffered import left_waiting, waiting
 from .checks import SMALL, all_manifests, content, must_be_sound, unsynced
 from .dying import ACTIONS, OLD, acts_and_dies, prepare, saves_for_ever
+from .places import copytree, is_embedded, open_storage
 
 SECONDS = 30
 ROUNDS = int(os.environ.get("MINDGRAPH_CRASH_ROUNDS", "25"))
@@ -56,10 +57,10 @@ def told(pipe: Connection, lines: int | None = None) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("first", range(0, ROUNDS, LIVES))
-def test_killed_at_random(processes: ForkServerContext, tmp_path: Path, first: int) -> None:
+def test_killed_at_random(processes: ForkServerContext, data_dir: Path, first: int) -> None:
     """Whenever a saving process is killed, what it acknowledged is there and nothing is half there."""
     chance = random.Random(first + int(os.environ.get("MINDGRAPH_CRASH_SEED", "0")))  # noqa: S311
-    data_dir, acknowledged = tmp_path / "data", dict[str, str]()
+    acknowledged = dict[str, str]()
     for life in range(first, min(first + LIVES, ROUNDS)):
         idle_seconds = chance.choice([0.001, 3600.0])  # settled all the time, or never
         arguments = (data_dir, None, life, idle_seconds)
@@ -79,7 +80,7 @@ def test_killed_at_random(processes: ForkServerContext, tmp_path: Path, first: i
 def _prepared(data_dir: Path, action: str) -> dict[str, str]:
     """The storage an action is to break, and what it must keep."""
     kept = prepare(data_dir)
-    if action == "recover":
+    if action == "recover" and is_embedded(data_dir):
         _lose_power(data_dir)
     if action == "flush":
         kept |= left_waiting(data_dir, 2)
@@ -103,24 +104,25 @@ def _lose_power(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_killed_at_every_step(processes: ForkServerContext, tmp_path: Path, action: str) -> None:
+def test_killed_at_every_step(
+    processes: ForkServerContext, data_dir: Path, tmp_path: Path, action: str
+) -> None:
     """Killed before any call of a save, settling, recovery, collection, buffering, …: nothing is lost."""
-    kept = _prepared(tmp_path / "data", action)
+    kept = _prepared(data_dir, action)
     at, exit_code = 0, -signal.SIGKILL
     while exit_code == -signal.SIGKILL:
         at += 1
-        data_dir = tmp_path / f"at{at}"
-        shutil.copytree(tmp_path / "data", data_dir)
-        with started(processes, acts_and_dies, action, data_dir, at, None) as (process, pipe):
+        copy = copytree(data_dir, tmp_path / f"at{at}")
+        with started(processes, acts_and_dies, action, copy, at, None) as (process, pipe):
             acknowledged = kept | told(pipe)
             process.join(SECONDS)
             exit_code = process.exitcode or 0
-        with open_storage(data_dir) as storage:
-            must_be_sound(storage, data_dir, acknowledged)
-            _goes_on(storage, data_dir)
-        assert waiting(data_dir) == []
-        assert unsynced(data_dir) == []
-        shutil.rmtree(data_dir)
+        with open_storage(copy) as storage:
+            must_be_sound(storage, copy, acknowledged)
+            _goes_on(storage, copy)
+        assert waiting(copy) == []
+        assert unsynced(copy) == []
+        shutil.rmtree(copy)
     assert exit_code == 0
     assert at > 4
 

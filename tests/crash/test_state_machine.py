@@ -27,6 +27,7 @@ from mindgraph_storage import (
     StorageError,
     open_storage,
 )
+from tests.postgres_server import PostgresServer
 
 from .checks import LARGE, at_a_later_time, content, must_be_sound
 
@@ -62,6 +63,8 @@ positions = st.integers(0, 40)
 class ServiceAndDict(RuleBasedStateMachine):
     """Saves, loads, lists, deletes, collects and opens again, as three agents."""
 
+    database_url: str | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(prefix="mindgraph")
@@ -71,7 +74,7 @@ class ServiceAndDict(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.storage = open_storage(self.data_dir)
+        self.storage = open_storage(self.data_dir, database_url=self.database_url)
 
     def teardown(self) -> None:
         if hasattr(self, "storage"):
@@ -227,13 +230,38 @@ def must_be_sound_but_for_gaps(machine: ServiceAndDict) -> None:
         must_be_sound(machine.storage, machine.data_dir, {})
 
 
-ServiceAndDict.TestCase.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+class PostgresAndDict(ServiceAndDict):
+    """The same, with the rows in PostgreSQL; each example has a database of its own."""
+
+    server: PostgresServer
+
+    @initialize()
+    def open(self) -> None:
+        self.database_url = self.database_url or self.server.new_database()
+        super().open()
+
+    def teardown(self) -> None:
+        super().teardown()
+        if self.database_url is not None:
+            self.server.drop(self.database_url)
+
+
+for machine in (ServiceAndDict, PostgresAndDict):
+    machine.TestCase.settings = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 
 
 class TestServiceAndDict(ServiceAndDict.TestCase):  # type: ignore[misc, valid-type]  # made by Hypothesis at run time
     """Saves, loads, lists, deletions, collections and restarts agree with the dict in any order."""
+
+
+class TestPostgresAndDict(PostgresAndDict.TestCase):  # type: ignore[misc, valid-type]  # as above
+    """So they do with the rows in PostgreSQL."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, postgres_server: PostgresServer) -> None:
+        PostgresAndDict.server = postgres_server
