@@ -14,8 +14,15 @@ from mindgraph_storage.langgraph import open_async_checkpointer, open_checkpoint
 from .rows import NodeLog
 from .ways import Saver, Way
 
-ASYNC_WAYS = ["async-sqlite", "async-memory"]
-WAYS = ["sync-sqlite", "sync-memory", *ASYNC_WAYS]
+ASYNC_WAYS = ["async-sqlite", "async-memory", "async-postgres"]
+WAYS = ["sync-sqlite", "sync-memory", "sync-postgres", *ASYNC_WAYS]
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> str:
+    """All three tiers are on PostgreSQL where the checkpoints are, and embedded otherwise."""
+    chosen = request.node.callspec.params.values() if hasattr(request.node, "callspec") else []
+    return "postgres" if any(str(each).endswith("-postgres") for each in chosen) else "embedded"
 
 
 @pytest.fixture
@@ -32,8 +39,8 @@ def saver(tmp_path: Path) -> Iterator[Saver]:
 
 
 @pytest.fixture(params=WAYS)
-async def way(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Way]:
-    """Sync and async, on ``SqliteSaver``, ``AsyncSqliteSaver`` and ``InMemorySaver``."""
+async def way(request: pytest.FixtureRequest, environment: None, tmp_path: Path) -> AsyncIterator[Way]:
+    """Sync and async, on LangGraph's savers for SQLite, PostgreSQL and memory."""
     async with _opened(request.param, tmp_path / "data") as opened:
         yield opened
 
@@ -46,7 +53,7 @@ async def face(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 @pytest.fixture(params=ASYNC_WAYS)
-async def async_way(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Way]:
+async def async_way(request: pytest.FixtureRequest, environment: None, tmp_path: Path) -> AsyncIterator[Way]:
     """The async ones, for what is written as coroutines."""
     async with _opened(request.param, tmp_path / "data") as opened:
         yield opened
@@ -54,12 +61,12 @@ async def async_way(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
 
 @asynccontextmanager
 async def _opened(name: str, data_dir: Path) -> AsyncIterator[Way]:
-    is_async = name.startswith("async")
+    is_async, where = name.startswith("async"), None if name.endswith("postgres") else data_dir
     if name.endswith("memory"):
         yield Way(is_async, InMemorySaver())
     elif is_async:
-        async with open_async_checkpointer(data_dir=data_dir) as saver:
+        async with open_async_checkpointer(data_dir=where) as saver:
             yield Way(is_async, saver)
     else:
-        with open_checkpointer(data_dir=data_dir) as sync_saver:
+        with open_checkpointer(data_dir=where) as sync_saver:
             yield Way(is_async, sync_saver)

@@ -14,10 +14,11 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from mindgraph_storage import StorageClient
-from mindgraph_storage.langgraph import with_storage
+from mindgraph_storage.langgraph import open_async_checkpointer, with_storage
 from mindgraph_storage.langgraph.checkpointer import recording
 from mindgraph_storage.langgraph.offload import offloading
 from mindgraph_storage.requests import CHECKPOINT_VALUE
+from tests.postgres_server import PostgresServer
 
 from .graphs import Broken, chain, says
 from .rows import links_in, links_of, told
@@ -57,17 +58,37 @@ BEFORE: dict[str, Before] = {
 }
 
 
-@pytest.mark.parametrize("before", BEFORE)
-@pytest.mark.parametrize("open_saver", [in_memory, on_sqlite])
-async def test_conforms_as_the_saver_does(storage: StorageClient, open_saver: OpenSaver, before: str) -> None:
-    """LangGraph's conformance suite finds the same capabilities and the same results behind each proxy."""
+async def must_conform(storage: StorageClient, open_saver: OpenSaver, before: str, least: int) -> None:
+    """The same capabilities and results behind each proxy, and so many tests passed."""
     raw = await report_of("raw", open_saver, lambda saver: saver)
     behind = await report_of("behind", open_saver, lambda saver: BEFORE[before](saver, storage))
 
     assert behind == raw
     assert bool(storage.list_artifacts(artifact_type=CHECKPOINT_VALUE)) == (before != "recording")
-    assert sum(result["tests_passed"] for result in raw.values()) >= 58
+    assert sum(result["tests_passed"] for result in raw.values()) >= least
     assert [result["failures"] for result in raw.values() if result["failures"]] == []
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("open_saver", [in_memory, on_sqlite])
+async def test_conforms_as_the_saver_does(storage: StorageClient, open_saver: OpenSaver, before: str) -> None:
+    """LangGraph's conformance suite finds the same capabilities and the same results behind each proxy."""
+    await must_conform(storage, open_saver, before, 58)
+
+
+@pytest.mark.parametrize("before", BEFORE)
+async def test_conforms_as_the_postgres_saver_does(
+    storage: StorageClient, postgres_server: PostgresServer, before: str
+) -> None:
+    """So it does with the saver that is opened by a PostgreSQL URL."""
+
+    @asynccontextmanager
+    async def on_postgres() -> AsyncIterator[Saver]:
+        with postgres_server.database() as url:
+            async with open_async_checkpointer(url) as saver:
+                yield saver
+
+    await must_conform(storage, on_postgres, before, 66)
 
 
 @pytest.mark.parametrize("before", BEFORE)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from mindgraph_storage import StorageClient, open_storage
 from mindgraph_storage.langgraph import with_storage
 from mindgraph_storage.process import Step
+from mindgraph_storage.tiers.tables import checkpoints, open_database, steps, write
 
 from .graphs import chain, saves
 from .rows import told, visible
@@ -153,12 +154,13 @@ async def test_a_checkpoint_that_nobody_told(way: Way, storage: StorageClient, t
     inputs: list[Any] = [{"words": []}, None]
     for given in inputs:
         await way.invoke(recorded, given, on_thread("t"))
-    with closing(sqlite3.connect(tmp_path / "data" / "storage.db")) as database, database:
-        (untold,) = database.execute("SELECT max(checkpoint_id) FROM checkpoints").fetchone()
-        database.execute("DELETE FROM checkpoints WHERE checkpoint_id = ?", [untold])
-        database.execute(
-            "UPDATE steps SET produced_checkpoint_id = NULL WHERE produced_checkpoint_id = ?", [untold]
-        )
+    engine = open_database(os.environ.get("MINDGRAPH_DATABASE_URL", f"sqlite:///{tmp_path}/data/storage.db"))
+    with write(engine) as connection:
+        untold = connection.scalar(sa.select(sa.func.max(checkpoints.c.checkpoint_id)))
+        connection.execute(checkpoints.delete().where(checkpoints.c.checkpoint_id == untold))
+        held = steps.update().where(steps.c.produced_checkpoint_id == untold)
+        connection.execute(held.values(produced_checkpoint_id=None))
+    engine.dispose()
     await way.invoke(recorded, None, on_thread("t"))
 
     shown = visible(storage, await way.get_state(recorded, on_thread("t")))
