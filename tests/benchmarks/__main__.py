@@ -19,6 +19,7 @@ from . import (
     machine,
     mindbus,
     opening,
+    production,
     saves,
     steps,
     threads,
@@ -42,6 +43,7 @@ measurements:
   checkpoints  1 MB in a graph's state for 50 steps: size of the checkpoint database, time
   steps     a superstep of a trivial node, recorded against bare, on file savers
   mindbus   round trips over RabbitMQ, against a bare echo; the service's memory over --commands of them
+  postgres  2 KB saves, loads and listings with the rows in PostgreSQL, against a bare client of the server
 """
 _EXAMPLES = """\
 examples:
@@ -92,6 +94,7 @@ def _measures(options: argparse.Namespace) -> Mapping[str, Callable[[Path], Tabl
         "checkpoints": lambda folder: checkpoints.measure(folder, rounds),
         "steps": lambda folder: steps.measure(folder, rounds),
         "mindbus": lambda folder: mindbus.measure(folder, rounds, options.commands),
+        "postgres": lambda folder: production.measure(folder, rounds, rows),
     }
 
 
@@ -103,7 +106,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     names = ["saves", "threads", "large", "loads", "listing", "branches", "opening"]
-    names += ["checkpoints", "steps", "mindbus"]
+    names += ["checkpoints", "steps", "mindbus", "postgres"]
     parser.add_argument("--only", choices=names, action="append", metavar="NAME", help="this one; may repeat")
     parser.add_argument("--repeat", type=_count(1), default=7, metavar="N", help="rounds (default: 7)")
     parser.add_argument(

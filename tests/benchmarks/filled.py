@@ -22,7 +22,7 @@ from mindgraph_storage.tiers.tables import artifacts, processes
 from .rounds import say
 from .saves import SIZE
 
-__all__ = ["PER_TRACE", "artifact_row", "fill", "traces"]
+__all__ = ["PER_TRACE", "artifact_row", "artifact_rows", "fill", "process_rows", "traces"]
 
 PER_TRACE = 100
 _BATCH = 20_000
@@ -46,12 +46,12 @@ def fill(folder: Path, rows: int) -> None:
     connection = sqlite3.connect(folder / "storage.db", isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous=OFF")
-        _insert(connection, "processes", list(processes.columns.keys()), _processes(rows))
+        _insert(connection, "processes", list(processes.columns.keys()), process_rows(rows))
         columns = [name for name in artifacts.columns.keys() if name != "seq"]  # noqa: SIM118 - no dict
-        _insert(connection, "artifacts", columns, _artifacts(rows))
+        _insert(connection, "artifacts", columns, artifact_rows(rows))
     finally:
         connection.close()
-    for row in islice(_artifacts(rows), max(0, rows - _FILES), None):
+    for row in islice(artifact_rows(rows), max(0, rows - _FILES), None):
         path = folder / "artifacts" / row["path"]
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(_CONTENT)
@@ -68,14 +68,15 @@ def _insert(
         connection.execute("COMMIT")
 
 
-def _processes(rows: int) -> Iterator[dict[str, Any]]:
+def process_rows(rows: int) -> Iterator[dict[str, Any]]:
+    """The processes of so many artifacts."""
     for number in range(traces(rows)):
         for kind in ("mixed", "block"):
             trace_id = f"{kind}-{number}"
             yield {"trace_id": trace_id, "status": "completed", "created_at": _NOW, "updated_at": _NOW}
 
 
-def _artifacts(rows: int) -> Iterator[dict[str, Any]]:
+def artifact_rows(rows: int) -> Iterator[dict[str, Any]]:
     """The rows in the order in which they were saved."""
     half = rows // 2
     for number in range(rows):

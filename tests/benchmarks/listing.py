@@ -16,10 +16,10 @@ from .filled import PER_TRACE, fill, traces
 from .report import Table, middle, ratio, spread
 from .rounds import Turn, alternate, stopwatch
 
-__all__ = ["FEW", "measure"]
+__all__ = ["FEW", "LISTINGS", "listing_turn", "measure"]
 
 FEW = 1000
-_LISTINGS = 20
+LISTINGS = 20
 
 
 def measure(folder: Path, rounds: int, rows: int) -> Table:
@@ -29,16 +29,16 @@ def measure(folder: Path, rounds: int, rows: int) -> Table:
         for count in (FEW, rows):
             fill(folder / str(count), count)
             storage = stack.enter_context(open_storage(folder / str(count)))
-            turns += [_turn(storage, kind, count) for kind in ("mixed", "block")]
+            turns += [listing_turn(storage, kind, count) for kind in ("mixed", "block")]
         series = alternate("listing", turns, rounds)
     return Table(
         "listing",
-        f"{PER_TRACE} artifacts of one trace, {_LISTINGS} listings a round, {rounds} rounds",
+        f"{PER_TRACE} artifacts of one trace, {LISTINGS} listings a round, {rounds} rounds",
         [
             {
                 "trace": kind,
                 "stored": count,
-                "ms each": middle(series[f"{kind} {count}"]) / _LISTINGS * 1000,
+                "ms each": middle(series[f"{kind} {count}"]) / LISTINGS * 1000,
                 f"x {FEW:,}": ratio(series[f"{kind} {count}"], series[f"{kind} {FEW}"]),
                 "spread": spread(series[f"{kind} {count}"], series[f"{kind} {FEW}"]),
             }
@@ -49,16 +49,17 @@ def measure(folder: Path, rounds: int, rows: int) -> Table:
     )
 
 
-def _turn(storage: StorageClient, kind: str, count: int) -> Turn:
+def listing_turn(storage: StorageClient, kind: str, count: int) -> Turn:
+    """Lists traces of one kind in a storage of so many artifacts."""
     there, asked = traces(count), 0
 
     def turn() -> Mapping[str, float]:
         nonlocal asked
-        wanted = [f"{kind}-{(asked + number) * 7919 % there}" for number in range(_LISTINGS)]
-        asked += _LISTINGS
+        wanted = [f"{kind}-{(asked + number) * 7919 % there}" for number in range(LISTINGS)]
+        asked += LISTINGS
         with stopwatch() as listing:
             found = [len(storage.list_artifacts(trace_id=trace_id)) for trace_id in wanted]
-        if found != [PER_TRACE] * _LISTINGS:
+        if found != [PER_TRACE] * LISTINGS:
             raise ValueError(f"{kind} {count}: listings of {found} artifacts")
         return {f"{kind} {count}": listing.seconds}
 
