@@ -30,6 +30,12 @@ def nothing_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINDGRAPH_BUFFER_ITEMS", "0")
 
 
+@pytest.fixture(params=["embedded", "postgres"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """In process, with local files, on SQLite or PostgreSQL; for the tests that use ``data_dir``."""
+    return str(request.param)
+
+
 @pytest.fixture
 def data_dir(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """The folder of a storage on the backend."""
