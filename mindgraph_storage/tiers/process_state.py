@@ -245,10 +245,10 @@ def link_checkpoint(connection: sa.Connection, request: LinkCheckpoint, at: date
     many into one), and those of an earlier run that began from its parent.
     """
     checkpoint = request.model_dump(exclude={"at"})
-    is_new = lineage.place(connection, checkpoint, at)
-    if is_new and request.source == "loop" and request.superstep is not None:
+    spot = lineage.place(connection, checkpoint, at)
+    if spot is not None and request.source == "loop" and request.superstep is not None:
         _PRODUCED.change(connection, {f"its_{name}": value for name, value in checkpoint.items()})
-        lineage.hold(connection, request.thread_id, request.checkpoint_ns, request.checkpoint_id)
+        lineage.hold(connection, request.thread_id, request.checkpoint_id, spot)
 
 
 def begin_from(connection: sa.Connection, request: BeginFrom) -> None:
