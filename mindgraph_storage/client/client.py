@@ -362,7 +362,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         those of the manifest, AlreadyExists where its id or its version is another artifact's here.
         """
         upload = self._uploads.stage(contents.encode(content, manifest.content_type).chunks)
-        if upload.checksum != manifest.checksum:
+        if (upload.size_bytes, upload.checksum) != (manifest.size_bytes, manifest.checksum):
             self._uploads.discard(upload.upload_id)
             raise DataLoss(f"{manifest.id}: the bytes are not those of its manifest")
         try:

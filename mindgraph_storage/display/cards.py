@@ -133,9 +133,7 @@ def preview(storage: StorageClient, artifact: Artifact) -> Preview:
 
 
 def _head(data: bytes, kind: str) -> str | None:
-    """The first lines as they read; None where the bytes are no text after all."""
-    if b"\0" in data:
-        return None
+    """The first lines as they read; None where the bytes are no JSON after all."""
     text = data.decode(errors="replace")
     if is_json(kind) and len(data) < _READ_BYTES:
         try:

@@ -59,7 +59,7 @@ def _ids(ids: Sequence[str]) -> str:
 
 _STATUS = Column("status", lambda r: f"{MARKS.get(r.status, '')} {r.status}", is_status=True)
 _STARTED = Column("started, UTC", lambda r: moment(r.started_at)[:19])
-_TOOK = Column("took", lambda r: took(r.started_at, r.ended_at), is_number=True)
+_TOOK = Column("took", lambda r: took(r.started_at, r.ended_at), is_number=True, drops=1)
 _ERROR = Column("error", lambda r: one_line(r.error), gives_way=True, when=_any(lambda r: r.error))
 _TYPE = Column(
     "type", lambda m: m.artifact_type, gives_way=True, when=_any(lambda m: m.artifact_type != m.name)
@@ -175,11 +175,10 @@ class _InTerminal:
         grid = RichTable(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold underline")
         columns = self._fitting(options.max_width)
         for column in columns:
-            kept = None if column.gives_way else self._width(column)
             grid.add_column(
                 column.title,
                 justify="right" if column.is_number else "left",
-                min_width=kept,
+                min_width=self._least(column),
                 overflow="fold",
             )
         for record in self.of.records:

@@ -68,6 +68,7 @@ __all__ = [
 _THIS = sa.bindparam("this", type_=sa.String)
 NEW_PROCESS, NEW_PARTICIPANT = Prepared(insert_new(processes)), Prepared(insert_new(participants))
 _NEW_RUN = insert_new(runs)
+_IMPORTED_STEP = insert_new(steps)
 _TOUCH = processes.update().where(processes.c.trace_id == _THIS)
 _END_RUN = runs.update().where(runs.c.run_id == _THIS)
 _BEAT_RUN = runs.update().where(runs.c.run_id == _THIS, runs.c.status == "running")
@@ -268,9 +269,9 @@ def import_process(connection: sa.Connection, request: ImportProcess) -> None:
     """
     NEW_PROCESS.insert(connection, [request.process.model_dump()])
     for run in request.runs:
-        connection.execute(_NEW_RUN, run.model_dump())
+        connection.execute(_NEW_RUN, {**run.model_dump(), "heartbeat_at": run.ended_at or run.started_at})
     for step in request.steps:
-        connection.execute(_NEW_STEP, _imported(step))
+        connection.execute(_IMPORTED_STEP, _imported(step))
         NEW_PARTICIPANT.insert(connection, [{"trace_id": step.trace_id, "agent_id": step.agent_id}])
 
 

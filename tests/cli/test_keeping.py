@@ -1,0 +1,169 @@
+"""verify, collect, delete, demo, and how the program ends: exit codes, one line, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mindgraph_storage import open_storage
+from tests.cli.terminal import PROGRAM, TRACE, Made, Mindgraph, in_terminal
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A storage with two artifacts, one of them past its time."""
+    with open_storage(tmp_path / "data") as storage:
+        storage.save_artifact("kept", name="kept", trace_id="t")
+        storage.save_artifact("gone", name="gone", trace_id="t", retention="1s")
+        kept = storage.list_artifacts()[0]
+    assert kept.name == "kept"
+    return tmp_path / "data"
+
+
+def test_verify_finds_damage(mindgraph: Mindgraph, folder: Path) -> None:
+    """0 and nothing to say where all is well; 1 and the file's name where it is not."""
+    well = mindgraph("verify", data_dir=folder)
+    (folder / "artifacts/t/kept_v1.txt").write_text("eaten")
+
+    damaged = mindgraph("verify", data_dir=folder)
+    as_json = mindgraph("verify", "--json", data_dir=folder)
+
+    assert (well.exit_code, well.stdout) == (0, "")
+    assert damaged.exit_code == as_json.exit_code == 1
+    assert damaged.stdout.startswith("t/kept_v1.txt\tart_")
+    assert json.loads(as_json.stdout)["checked"] == 2
+
+
+def test_delete_asks_first(mindgraph: Mindgraph, folder: Path) -> None:
+    """Where nobody can be asked it refuses; a no deletes nothing, a yes or ``--yes`` does."""
+    where = ["t/kept", "--data-dir", str(folder)]
+
+    assert mindgraph("delete", "t/kept", data_dir=folder).exit_code == 1
+    assert in_terminal("delete", *where, typed="n\n")[0] == 1
+    assert mindgraph("show", "t/kept", data_dir=folder).exit_code == 0
+    assert in_terminal("delete", *where, typed="y\n")[0] == 0
+    assert mindgraph("show", "t/kept", data_dir=folder).exit_code == 3
+    assert mindgraph("delete", "t/gone", "--yes", data_dir=folder).exit_code == 0
+
+
+def test_delete_is_the_operators(mindgraph: Mindgraph, made: Made) -> None:
+    """An agent that may read is not permitted to delete: 4."""
+    done = mindgraph("delete", f"{TRACE}/draft", "--yes", "--agent-id", "agent.draft")
+
+    assert (done.exit_code, done.stderr.split(" ")[0]) == (4, "PERMISSION_DENIED")
+
+
+def test_collect_tells_and_asks_first(mindgraph: Mindgraph, folder: Path) -> None:
+    """Dry it does nothing; refused it does nothing; with ``--yes`` the bytes go."""
+    with open_storage(folder) as storage:
+        storage.delete_artifact(storage.list_artifacts(name="gone")[0])
+    file = folder / "artifacts/t/gone_v1.txt"
+
+    dry = mindgraph("collect", "--dry-run", data_dir=folder)
+    refused = mindgraph("collect", data_dir=folder)
+    assert file.exists()
+    done = mindgraph("collect", "--yes", data_dir=folder)
+
+    assert (dry.exit_code, refused.exit_code, done.exit_code) == (0, 1, 0)
+    assert "t/gone_v1.txt" in dry.stdout
+    assert dry.stdout == done.stdout == refused.stdout
+    assert not file.exists()
+
+
+def test_a_progress_is_for_a_person(folder: Path) -> None:
+    """In a terminal verify says what it did; a pipe gets findings and nothing else."""
+    code, shown = in_terminal("verify", "--data-dir", str(folder))
+
+    assert code == 0
+    assert "✓ 2 checked, nothing found" in shown
+
+
+def test_demo(mindgraph: Mindgraph, tmp_path: Path) -> None:
+    """It runs offline, shows a retry and a pause, and every line that it says to try next works."""
+    done = mindgraph("demo", data_dir=tmp_path)
+
+    assert done.exit_code == 0
+    assert "\tfailed\t" in done.stdout
+    assert "\tinterrupted\t" in done.stdout
+    tried = [line.split() for line in done.stderr.splitlines() if "mindgraph " in line]
+    assert len(tried) == 6
+    for _, *arguments in tried:
+        assert mindgraph(*arguments, data_dir=None).exit_code == (arguments[0] == "diff")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["show", "art_nobody"], 3),
+        (["show", f"{TRACE}/nothing"], 3),
+        (["log", "nobody"], 3),
+        (["show", "art_!"], 2),
+        (["artifacts", "--limit", "0"], 2),
+        (["artifacts", "--since", "yesterday"], 2),
+        (["nonsense"], 2),
+        (["log", TRACE, "--agent-id", "agent.spy"], 4),
+        (["processes", "--status", "fine"], 2),
+    ],
+)
+def test_exit_codes(made: Made, arguments: list[str], code: int) -> None:
+    """The real program: a code that means something, the reason on stderr, stdout empty, no traceback."""
+    where = ["--data-dir", str(made.folder)]
+    done = subprocess.run([*PROGRAM, *arguments, *where], capture_output=True, text=True, check=False)
+
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unavailable(mindgraph: Mindgraph, tmp_path: Path) -> None:
+    """A database that cannot be opened is told in a line, with code 5."""
+    (tmp_path / "storage.db").mkdir()
+
+    done = mindgraph("processes", data_dir=tmp_path)
+
+    assert done.exit_code == 5
+    assert done.stderr.startswith("UNAVAILABLE ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_whatever_breaks_is_told_in_a_line(mindgraph: Mindgraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug is no traceback on a person's terminal either."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("two\nlines [bold]")
+
+    monkeypatch.setattr("mindgraph_storage.client.client.StorageClient.list_processes", broken)
+    done = mindgraph("processes")
+
+    assert (done.exit_code, done.stderr) == (1, "INTERNAL RuntimeError: two lines [bold]\n")
+
+
+def test_a_reader_that_has_seen_enough(made: Made) -> None:
+    """A pipe that is closed early is no error to talk about."""
+    with open_storage(made.folder) as storage:
+        for number in range(2):
+            storage.save_artifact(b"x" * 200_000 + bytes([number]), name="long", trace_id="pipe")
+    near, far = os.pipe()
+    os.close(near)
+
+    for verb in (["cat", "pipe/long"], ["artifacts"]):
+        done = subprocess.run(
+            [*PROGRAM, *verb, "--data-dir", str(made.folder)], stdout=far, stderr=subprocess.PIPE, check=False
+        )
+        assert done.stderr == b""
+    os.close(far)
+
+
+def test_without_its_extra() -> None:
+    """Where Typer is not installed the program says what to install."""
+    code = "import sys; sys.modules['typer'] = None; from mindgraph_storage.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "pip install 'mindgraph-storage[cli]'" in done.stderr
