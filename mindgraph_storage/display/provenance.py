@@ -41,9 +41,15 @@ class Provenance(View):
         return layers
 
     @cached_property
+    def edges(self) -> list[tuple[str, str]]:
+        """From input to output, in the order of the outputs' age, then the inputs'."""
+        age = {artifact.id: number for number, artifact in enumerate(self.lineage.artifacts)}
+        return sorted(self.lineage.edges, key=lambda edge: (age[edge[1]], age[edge[0]]))
+
+    @cached_property
     def _inputs(self) -> dict[str, list[str]]:
         inputs: dict[str, list[str]] = {artifact.id: [] for artifact in self.lineage.artifacts}
-        for used, made in self.lineage.edges:
+        for used, made in self.edges:
             inputs[made].append(used)
         return inputs
 
@@ -55,7 +61,7 @@ class Provenance(View):
             f'    {names[a.id]}["{_mermaid(_title(a))}<br/>{_mermaid(_origin(a))}"]'
             for a in self.lineage.artifacts
         ]
-        lines += [f"    {names[used]} --> {names[made]}" for used, made in self.lineage.edges]
+        lines += [f"    {names[used]} --> {names[made]}" for used, made in self.edges]
         return "\n".join([*lines, f"    style {names[self.lineage.artifact_id]} stroke-width:3px"])
 
     def dot(self) -> str:
@@ -65,7 +71,7 @@ class Provenance(View):
             bold = ", penwidth=3" if artifact.id == self.lineage.artifact_id else ""
             label = f"{_dot(_title(artifact))}\\n{_dot(_origin(artifact))}"
             lines.append(f'    "{artifact.id}" [label="{label}"{bold}];')
-        lines += [f'    "{used}" -> "{made}";' for used, made in self.lineage.edges]
+        lines += [f'    "{used}" -> "{made}";' for used, made in self.edges]
         return "\n".join([*lines, "}"])
 
     def _numbered(self, letter: str) -> dict[str, str]:
@@ -73,7 +79,7 @@ class Provenance(View):
 
     def lines(self) -> Iterator[str]:
         """Tab-separated: the id of an input, the id of what was made from it."""
-        return ("\t".join(edge) for edge in self.lineage.edges)
+        return ("\t".join(edge) for edge in self.edges)
 
     # ---------------------------------------------------------------- in a terminal
 
@@ -103,7 +109,7 @@ class Provenance(View):
         }
         width = max((x for x, _ in places.values()), default=0) + _BOX + 8
         height = max((y for _, y in places.values()), default=0) + _HIGH + 8
-        arrows = (_arrow(places[used], places[made]) for used, made in self.lineage.edges)
+        arrows = (_arrow(places[used], places[made]) for used, made in self.edges)
         boxes = (
             _box(a, *places[a.id], is_this=a.id == self.lineage.artifact_id) for a in self.lineage.artifacts
         )
