@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from mindgraph_storage.client.arguments import Artifact
 from mindgraph_storage.client.client import StorageClient
 from mindgraph_storage.content import is_json
-from mindgraph_storage.display.markup import QUIET, Element, View, element, stacked
+from mindgraph_storage.display.markup import CELL, QUIET, Element, View, element, stacked
 from mindgraph_storage.display.tables import Table
 from mindgraph_storage.display.values import COLOURS, MARKS, one_line, size, visible
 from mindgraph_storage.manifest import ArtifactManifest
@@ -80,8 +80,9 @@ def _told(name: str, value: Any) -> str:
 
 def _row(name: str, value: str) -> Element:
     colour = f";color:{COLOURS[value]}" if name == "status" and value in COLOURS else ""
-    cell = element("td", value, style=f"text-align:left;white-space:pre-wrap;word-break:break-word{colour}")
-    return element("tr", element("th", name, style=f"text-align:left;font-weight:normal;{QUIET}"), cell)
+    wrapped = f"{CELL};white-space:pre-wrap;word-break:break-word{colour}"
+    heading = element("th", name, style=f"{CELL};font-weight:normal;{QUIET}")
+    return element("tr", heading, element("td", value, style=wrapped))
 
 
 @dataclass(frozen=True)

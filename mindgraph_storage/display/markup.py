@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Element", "View", "element", "stacked"]
 
 QUIET = "opacity:.65"
+CELL = "text-align:left;vertical-align:top;padding:.15em .9em .15em 0"
 
 
 class View(ABC):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from mindgraph_storage.display.markup import Element, View, element
+from mindgraph_storage.display.markup import CELL, Element, View, element
 from mindgraph_storage.display.values import COLOURS, MARKS, moment, one_line, short, size, took
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.manifest import ArtifactManifest
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Table", "table"]
 
 _GAP, _LEAST = 2, 14  # characters between columns, and of a column that gives way
-_CELL = "text-align:left;vertical-align:top;padding:.15em .9em .15em 0"
 
 
 def _always(records: Sequence[Any]) -> bool:
@@ -142,7 +141,7 @@ class Table(View):
         if not self.records:
             return element("p", "nothing")
         columns = self._columns()
-        head = element("tr", *(element("th", column.title, style=_CELL) for column in columns))
+        head = element("tr", *(element("th", column.title, style=CELL) for column in columns))
         rows = (element("tr", *(_cell(column, r) for column in columns)) for r in self.records)
         return element("table", element("thead", head), element("tbody", *rows))
 
@@ -203,8 +202,8 @@ class _InTerminal:
 
 def _cell(column: Column, record: Any) -> Element:
     colour = _colour(column, record)
-    style = f"{_CELL};color:{colour}" if colour else _CELL
-    style += "" if column.gives_way else ";white-space:nowrap"
+    style = f"{CELL};color:{colour}" if colour else CELL
+    style += ";white-space:normal;max-width:28em" if column.gives_way else ";white-space:nowrap"
     named = {"title": record.id} if column.title == "id" else {}
     return element("td", column.show(record), style=style, **named)
 

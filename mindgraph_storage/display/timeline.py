@@ -137,7 +137,7 @@ def _label(step: Step) -> str:
 
 def _did(of: Timeline, step: Step) -> str:
     loaded, saved = of.told(step.loaded), of.told(step.saved)
-    parts = [loaded and f"← {loaded}", saved and f"→ {saved}", one_line(step.error, 80)]
+    parts = [loaded and f"← {loaded}", saved and f"→ {saved}", one_line(step.error, 120)]
     return "  ".join(part for part in parts if part)
 
 
