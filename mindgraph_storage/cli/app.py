@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import typer
 
-from mindgraph_storage.cli.chosen import OPTIONS, as_command
+from mindgraph_storage.cli.chosen import as_command, takes_options
 from mindgraph_storage.cli.demo import demo
 from mindgraph_storage.cli.keeping import collect, delete, verify
 from mindgraph_storage.cli.looking import artifacts, lineage, log, processes, show, steps
@@ -48,16 +47,7 @@ def _mindgraph(context: typer.Context, **given: Any) -> None:
     context.obj = {name: value for name, value in given.items() if value is not None}
 
 
-def _with_options(callback: Callable[..., None]) -> Callable[..., None]:
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    context = inspect.Parameter("context", keyword, annotation=typer.Context)
-    options = [inspect.Parameter(n, keyword, default=None, annotation=a) for n, a in OPTIONS.items()]
-    callback.__signature__ = inspect.Signature([context, *options])  # type: ignore[attr-defined]
-    callback.__annotations__ = {"context": typer.Context, **OPTIONS}
-    return callback
-
-
-app.callback(epilog=_EXITS)(_with_options(_mindgraph))
+app.callback(epilog=_EXITS)(takes_options(_mindgraph))
 for _panel, _verbs in _VERBS.items():
     for _verb in _verbs:
         app.command(_verb.__name__.rstrip("_"), rich_help_panel=_panel)(as_command(_verb))

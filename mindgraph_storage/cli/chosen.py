@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mindgraph_storage.client import StorageClient
     from mindgraph_storage.settings import Settings
 
-__all__ = ["EXIT_CODES", "OPTIONS", "Chosen", "as_command", "console", "working"]
+__all__ = ["EXIT_CODES", "OPTIONS", "Chosen", "as_command", "console", "takes_options", "working"]
 
 console = Console(stderr=True, highlight=False)
 """For what is said to a person; results go to stdout."""
@@ -90,11 +90,7 @@ class Chosen:
 
 def as_command(verb: Callable[..., None]) -> Callable[..., None]:
     """The verb as Typer takes it: its first parameter, a Chosen, becomes the options that choose."""
-    own = inspect.signature(verb, eval_str=True)
-    _, *parameters = own.parameters.values()
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    context = inspect.Parameter("context", keyword, annotation=typer.Context)
-    options = [inspect.Parameter(n, keyword, default=None, annotation=a) for n, a in OPTIONS.items()]
+    _, *parameters = inspect.signature(verb, eval_str=True).parameters.values()
 
     @wraps(verb)
     def command(**given: Any) -> None:
@@ -102,10 +98,18 @@ def as_command(verb: Callable[..., None]) -> Callable[..., None]:
         with _told():
             verb(chosen, **given)
 
-    taken = [context, *(p.replace(kind=keyword) for p in parameters), *options]
-    command.__signature__ = own.replace(parameters=taken)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in taken}
-    return command
+    return takes_options(command, parameters)
+
+
+def takes_options(called: Callable[..., None], own: Sequence[inspect.Parameter] = ()) -> Callable[..., None]:
+    """Tells Typer that the function takes a context, parameters of its own and the options that choose."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    context = inspect.Parameter("context", keyword, annotation=typer.Context)
+    options = [inspect.Parameter(n, keyword, default=None, annotation=a) for n, a in OPTIONS.items()]
+    taken = [context, *(parameter.replace(kind=keyword) for parameter in own), *options]
+    called.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in taken}
+    return called
 
 
 def working(what: str) -> AbstractContextManager[Any]:

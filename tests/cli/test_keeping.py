@@ -51,6 +51,18 @@ def test_delete_asks_first(mindgraph: Mindgraph, folder: Path) -> None:
     assert mindgraph("delete", "t/gone", "--yes", data_dir=folder).exit_code == 0
 
 
+def test_a_deleted_artifact_says_so(mindgraph: Mindgraph, folder: Path) -> None:
+    """By its whole id it is told who deleted it and when."""
+    with open_storage(folder) as storage:
+        kept = storage.list_artifacts(name="kept")[0]
+        storage.delete_artifact(kept)
+
+    done = mindgraph("show", kept.id, data_dir=folder)
+
+    assert done.exit_code == 3
+    assert "was deleted by operator" in done.stderr
+
+
 def test_delete_is_the_operators(mindgraph: Mindgraph, made: Made) -> None:
     """An agent that may read is not permitted to delete: 4."""
     done = mindgraph("delete", f"{TRACE}/draft", "--yes", "--agent-id", "agent.draft")

@@ -71,6 +71,15 @@ def test_says_when_there_are_more(mindgraph: Mindgraph, made: Made) -> None:
     assert mindgraph("artifacts", "--limit", "5").stderr == ""
 
 
+def test_pages_follow_each_other(mindgraph: Mindgraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is longer than a page of the service comes whole, and once."""
+    whole = mindgraph("artifacts").stdout
+    monkeypatch.setattr("mindgraph_storage.cli.finding._PAGE", 2)
+
+    assert mindgraph("artifacts", "--all").stdout == mindgraph("artifacts").stdout == whole
+    assert mindgraph("show", f"{TRACE}/draft@2").exit_code == 0
+
+
 def test_options_stand_before_or_after_the_verb(mindgraph: Mindgraph, made: Made) -> None:
     """The one after the verb wins, and an option wins over the environment."""
     before = mindgraph("--data-dir", str(made.folder), "processes", data_dir=None)
