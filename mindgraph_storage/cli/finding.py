@@ -93,7 +93,7 @@ def complete_trace(context: typer.Context, incomplete: str) -> list[str]:
     try:
         with _chosen(context).storage() as storage:
             return [process.trace_id for process in storage.list_processes(id_prefix=incomplete)]
-    except StorageError:
+    except (StorageError, OSError):
         return []
 
 
@@ -108,7 +108,7 @@ def complete_artifact(context: typer.Context, incomplete: str) -> list[str]:
             traces = storage.list_processes(id_prefix=incomplete)
             ids = storage.list_artifacts(id_prefix=incomplete) if incomplete.startswith("art_") else []
             return [*(f"{process.trace_id}/" for process in traces), *(artifact.id for artifact in ids)]
-    except StorageError:
+    except (StorageError, OSError):
         return []
 
 

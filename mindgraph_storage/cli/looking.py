@@ -141,12 +141,20 @@ def show(chosen: Chosen, artifact: ArtifactArgument, json: Json = False) -> None
     return put(seen)
 
 
-def log(chosen: Chosen, trace: TraceArgument, json: Json = False) -> None:
+def log(
+    chosen: Chosen,
+    trace: TraceArgument,
+    last: Annotated[
+        int | None, typer.Option(min=1, help="Only the last so many runs.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
     """Show a process as a timeline of its runs and step attempts: retries, interrupts, loads and saves."""
     from mindgraph_storage.display import timeline
 
     with chosen.storage() as storage:
         seen = timeline(storage, find_trace(storage, trace))
+        seen = seen if last is None else seen.last(last)
     put_json(seen.as_json()) if json else put(seen)
 
 

@@ -94,7 +94,7 @@ class Provenance(View):
             ("went into", self.lineage.uses),
         ):
             if following(this.id):
-                _grow(tree.add(Text(heading, "dim")), this.id, following, set())
+                _grow(tree.add(Text(heading, "dim")), this.id, following)
         if not tree.children:
             tree.add(Text("made from nothing, went into nothing", "dim"))
         return tree
@@ -134,17 +134,20 @@ def _origin(artifact: ArtifactManifest) -> str:
     return f"by {artifact.created_by}"
 
 
-def _grow(tree: Tree, of: str, following: Next, seen: set[str]) -> None:
-    """Hangs the next artifacts under this one; what was shown before is named and not followed again."""
+def _grow(tree: Tree, of: str, following: Next) -> None:
+    """Hangs what follows under it; what hangs somewhere already is named and not followed again."""
     from rich.text import Text
 
-    for artifact in following(of):
-        again = artifact.id in seen and following(artifact.id)
-        line = f"  {short(artifact.id)}  {_origin(artifact)}{' (see above)' if again else ''}"
-        branch = tree.add(Text.assemble((_title(artifact), "bold"), line))
-        if artifact.id not in seen:
-            seen.add(artifact.id)
-            _grow(branch, artifact.id, following, seen)
+    known, waiting = set[str](), [(tree, of)]
+    while waiting:
+        branch, its_id = waiting.pop()
+        for artifact in following(its_id):
+            again = artifact.id in known and following(artifact.id)
+            line = f"  {short(artifact.id)}  {_origin(artifact)}{' (followed elsewhere)' if again else ''}"
+            leaf = branch.add(Text.assemble((_title(artifact), "bold"), line))
+            if artifact.id not in known:
+                known.add(artifact.id)
+                waiting.append((leaf, artifact.id))
 
 
 def _box(artifact: ArtifactManifest, x: int, y: int, *, is_this: bool) -> Element:

@@ -6,7 +6,7 @@ Each run has a scale of its own: a conversation's runs may lie days apart.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,14 @@ class Timeline(View):
     runs: Sequence[Run]
     steps: Sequence[Step]
     names: Mapping[str, str]
+    earlier: int = 0
+
+    def last(self, count: int) -> Timeline:
+        """Only the last runs; ``earlier`` counts those left out."""
+        runs = self.runs[-count:]
+        kept = {run.run_id for run in runs}
+        steps = [step for step in self.steps if step.run_id in kept]
+        return replace(self, runs=runs, steps=steps, earlier=len(self.runs) - len(runs))
 
     def attempts(self, run: Run) -> list[Step]:
         """The attempts of one run, in the order they started."""
@@ -81,7 +89,7 @@ class Timeline(View):
 
     def heading(self, run: Run) -> str:
         """One line on a run."""
-        number = self.runs.index(run) + 1
+        number = self.earlier + self.runs.index(run) + 1
         thread = f" on thread {run.thread_id}" if run.thread_id not in (None, self.process.trace_id) else ""
         length = took(run.started_at, run.ended_at)
         return f"run {number}{thread} {MARKS[run.status]} {run.status} {moment(run.started_at)}, {length}"
@@ -99,7 +107,8 @@ class Timeline(View):
         """One line on the process."""
         saved = len({its_id for step in self.steps for its_id in step.saved})
         counts = [(len(self.runs), "run"), (len(self.steps), "step attempt"), (saved, "artifact")]
-        return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts)
+        shown = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts)
+        return f"{shown}; {self.earlier} earlier runs" if self.earlier else shown
 
     def html(self) -> Element:
         title = element("strong", self.process.trace_id)

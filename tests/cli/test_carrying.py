@@ -70,6 +70,16 @@ def test_an_archive_holds_one_folder(mindgraph: Mindgraph, tmp_path: Path) -> No
     assert {name.split("/")[0] for name in names} == {"mine"}
 
 
+def test_an_export_without_a_name(
+    mindgraph: Mindgraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is TRACE.zip, here."""
+    monkeypatch.chdir(tmp_path)
+
+    assert mindgraph("export", TRACE[:4]).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [f"{TRACE}.zip"]
+
+
 def test_nothing_is_overwritten(mindgraph: Mindgraph, exported: Path) -> None:
     """A target that is there is refused, and stays."""
     assert mindgraph("export", TRACE, str(exported)).exit_code == 1

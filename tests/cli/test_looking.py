@@ -130,6 +130,13 @@ def test_the_log_tells_retries_and_interrupts(made: Made) -> None:
     assert "the library\\nis closed" in shown
 
 
+def test_the_last_runs_of_a_log(mindgraph: Mindgraph) -> None:
+    """``--last`` leaves the attempts of earlier runs out."""
+    lines = mindgraph("log", TRACE, "--last", "1").stdout.splitlines()
+
+    assert [line.split("\t")[1:4] for line in lines] == [["revise", "2", "completed"]]
+
+
 def test_ids_may_be_abbreviated(mindgraph: Mindgraph, made: Made) -> None:
     """An artifact by the beginning of its id, with ``art_`` or without; a process too."""
     whole = made.ids["draft@1"]

@@ -240,7 +240,30 @@ def test_a_tree_shows_shared_inputs_once() -> None:
 
     text = console.export_text()
     assert text.count("draft v5") == 1
-    assert "(see above)" in text
+    assert "(followed elsewhere)" in text
+
+
+def test_a_long_line_of_drafts() -> None:
+    """A lineage as deep as a long conversation is no problem for the tree or the picture."""
+    seen = Provenance(_lineage(*((number, number + 1) for number in range(1, 2000))))
+    console = Console(width=100, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    with console.file:
+        console.print(seen)
+
+    assert len(seen.layers) == 2000
+
+
+def test_the_last_runs_keep_their_numbers() -> None:
+    """Of a long conversation the last runs can be shown, and it says how many came before."""
+    runs = [_run(run_id=f"r{number}") for number in range(5)]
+    steps = [_step(run_id=run.run_id) for run in runs]
+    seen = Timeline(_process(), runs, steps, {}).last(2)
+    text = _Tags(seen._repr_html_()).text
+
+    assert "run 4" in text
+    assert "run 5" in text
+    assert "run 3" not in text
+    assert "2 runs, 2 step attempts, 0 artifacts; 3 earlier runs" in text
 
 
 def test_tables_tell_what_differs() -> None:
