@@ -9,7 +9,7 @@ import typer
 
 from mindgraph_storage.cli.chosen import as_command, takes_options
 from mindgraph_storage.cli.demo import demo
-from mindgraph_storage.cli.keeping import collect, delete, verify
+from mindgraph_storage.cli.keeping import buffer_flush, buffer_list, collect, delete, verify
 from mindgraph_storage.cli.looking import artifacts, lineage, log, processes, show, steps
 from mindgraph_storage.cli.moving import export, import_
 from mindgraph_storage.cli.reading import cat, diff, open_
@@ -51,3 +51,8 @@ app.callback(epilog=_EXITS)(takes_options(_mindgraph))
 for _panel, _verbs in _VERBS.items():
     for _verb in _verbs:
         app.command(_verb.__name__.rstrip("_"), rich_help_panel=_panel)(as_command(_verb))
+
+_buffer = typer.Typer(help="What waits for a service that could not be reached.", no_args_is_help=True)
+_buffer.command("list")(as_command(buffer_list))
+_buffer.command("flush")(as_command(buffer_flush))
+app.add_typer(_buffer, name="buffer", rich_help_panel="Look after")

@@ -80,12 +80,15 @@ class Chosen:
         return read_settings(**self.given, **more)
 
     def storage(self, *, new: bool = False) -> StorageClient:
-        """Opens it. Without ``new`` a storage that is not there is NotFound: a look makes none."""
+        """Opens it. Without ``new`` a storage that is not there is NotFound: a look makes none.
+
+        What cannot be reached is told at once: a person decides when to try again.
+        """
         from mindgraph_storage import open_storage
 
         if not new:
             _must_be_there(self.settings())
-        return open_storage(**self.given)
+        return open_storage(**self.given, retry_delays=[])
 
 
 def as_command(verb: Callable[..., None]) -> Callable[..., None]:

@@ -361,15 +361,10 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         (``requests.ImportProcess``). False where it is here already. Raises DataLoss where the bytes are not
         those of the manifest, AlreadyExists where its id or its version is another artifact's here.
         """
-        upload = self._uploads.stage(contents.encode(content, manifest.content_type).chunks)
-        if (upload.size_bytes, upload.checksum) != (manifest.size_bytes, manifest.checksum):
-            self._uploads.discard(upload.upload_id)
-            raise DataLoss(f"{manifest.id}: the bytes are not those of its manifest")
-        try:
+        with self._delivery.uploaded(contents.encode(content, manifest.content_type).chunks) as upload:
+            if (upload.size_bytes, upload.checksum) != (manifest.size_bytes, manifest.checksum):
+                raise DataLoss(f"{manifest.id}: the bytes are not those of its manifest")
             return self.request(ImportArtifact(manifest=manifest, upload_id=upload.upload_id)).registered
-        except BaseException:
-            self._uploads.discard(upload.upload_id)
-            raise
 
     # ---------------------------------------------------------------- looking after
 

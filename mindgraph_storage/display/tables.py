@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from mindgraph_storage.client.buffered import BufferedWrite
 from mindgraph_storage.display.markup import CELL, Element, View, element
 from mindgraph_storage.display.values import COLOURS, MARKS, moment, one_line, short, size, took
 from mindgraph_storage.errors import InvalidArgument
@@ -102,6 +103,15 @@ _COLUMNS: dict[type[BaseModel], list[Column]] = {
         Column("saved", lambda s: _ids(s.saved), gives_way=True, when=_any(lambda s: s.saved)),
         _ERROR,
     ],
+    BufferedWrite: [
+        _STATUS,
+        Column("action", lambda w: w.action or "–"),
+        Column("trace", lambda w: w.trace_id or "–", gives_way=True),
+        Column("artifact", lambda w: short(w.artifact_id or "–"), drops=1),
+        Column("name", lambda w: w.name or "–", gives_way=True),
+        Column("size", lambda w: size(w.size_bytes), is_number=True),
+        Column("reason", lambda w: one_line(w.reason), gives_way=True, when=_any(lambda w: w.reason)),
+    ],
     Finding: [
         Column("path", lambda f: f.path, gives_way=True),
         Column("artifact", lambda f: short(f.artifact_id or "–")),
@@ -114,6 +124,7 @@ _FIELDS: dict[type[BaseModel], str] = {
     Process: "trace_id status created_at updated_at",
     Run: "run_id trace_id thread_id status started_at ended_at error",
     Step: "attempt_id trace_id step_id attempt status started_at ended_at agent_id loaded saved error",
+    BufferedWrite: "status action trace_id artifact_id name size_bytes reason",
     Finding: "path artifact_id reason",
 }
 """What a pipe gets, in this order, under the names that the records and ``--json`` have."""

@@ -16,6 +16,9 @@ COLOURS = {  # mid tones: readable on white and on black
     "lost": "#8b949e",
     "pending_storage": "#986ee2",
     "uploading": "#4493f8",
+    "waiting": "#986ee2",
+    "refused": "#e5534b",
+    "torn": "#e5534b",
 }
 MARKS = {
     "completed": "✓",
@@ -25,6 +28,9 @@ MARKS = {
     "lost": "?",
     "pending_storage": "…",
     "uploading": "▶",
+    "waiting": "…",
+    "refused": "✗",
+    "torn": "✗",
 }
 """A status is never told by its colour alone."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mindgraph_storage import open_storage
+from mindgraph_storage.testing import Outage
 from tests.cli.terminal import PROGRAM, TRACE, Made, Mindgraph, in_terminal
 
 
@@ -85,6 +86,43 @@ def test_collect_tells_and_asks_first(mindgraph: Mindgraph, folder: Path) -> Non
     assert "t/gone_v1.txt" in dry.stdout
     assert dry.stdout == done.stdout == refused.stdout
     assert not file.exists()
+
+
+def test_the_buffer(mindgraph: Mindgraph, folder: Path) -> None:
+    """What waits is listed without being sent, which opening a storage does; flush sends it and says so."""
+    with open_storage(folder, retry_delays=[], heartbeat_seconds=3600) as storage:
+        Outage(storage).begin()
+        storage.save_artifact("later", name="late", trace_id="t")
+
+    (waiting,) = json.loads(mindgraph("buffer", "list", "--json", data_dir=folder).stdout)
+    listed = mindgraph("buffer", "list", data_dir=folder).stdout
+    flushed = mindgraph("buffer", "flush", data_dir=folder)
+
+    assert (waiting["status"], waiting["name"], waiting["trace_id"]) == ("waiting", "late", "t")
+    assert listed.startswith(f"waiting\tregister_artifact\tt\t{waiting['artifact_id']}\tlate\t")
+    assert (flushed.exit_code, flushed.stderr) == (0, "1 sent, 0 wait on, 0 set aside\n")
+    assert mindgraph("cat", "t/late", data_dir=folder).stdout == "later"
+    assert mindgraph("buffer", "list", data_dir=folder).stdout == ""
+
+
+def test_what_the_service_refused(mindgraph: Mindgraph, folder: Path) -> None:
+    """It is listed with the reason, and flush ends with 1 as long as it is there; so are torn items."""
+    with open_storage(folder, retry_delays=[], heartbeat_seconds=3600) as storage:
+        taken = storage.list_artifacts(name="kept")[0].id
+        Outage(storage).begin()
+        storage.save_artifact("another", name="late", trace_id="t", artifact_id=taken)
+        storage.save_artifact("torn", name="torn", trace_id="t")
+    torn = max((folder / "buffer").glob("*.json"))
+    torn.write_text("{")
+
+    flushed = mindgraph("buffer", "flush", data_dir=folder)
+    listed = mindgraph("buffer", "list", data_dir=folder).stdout.splitlines()
+
+    assert flushed.exit_code == 1
+    assert flushed.stderr.endswith("0 wait on, 2 set aside\n")
+    assert [line.split("\t")[0] for line in listed] == ["refused", "torn"]
+    assert f"ALREADY_EXISTS {taken} is taken" in listed[0]
+    assert "is torn" in listed[1]
 
 
 def test_a_progress_is_for_a_person(folder: Path) -> None:
