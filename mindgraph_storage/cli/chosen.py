@@ -126,7 +126,7 @@ def _said(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _must_be_there(settings: Settings) -> None:
     """Only for SQLite's file: another database, or a service, says by itself that it is not there."""
-    if getattr(settings, "service_url", None) is not None:
+    if settings.service_url is not None:
         return
     path = settings.data_dir / "storage.db"
     if settings.database_url is not None:
@@ -141,7 +141,7 @@ def _must_be_there(settings: Settings) -> None:
 @contextmanager
 def _told() -> Iterator[None]:
     """Around a verb: an error is told in one line, and its code says how the command exits."""
-    logging.getLogger("mindgraph_storage").addHandler(logging.NullHandler())
+    logging.getLogger().addHandler(logging.NullHandler())  # what goes wrong is told once, by the error
     try:
         yield
     except StorageError as error:

@@ -43,7 +43,7 @@ def serve(
     settings = chosen.settings(node=node, operators=operator or None, workers=workers)
     handler = RichHandler(console=console, show_path=False)
     handler.setFormatter(_WithIds("%(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("aiormq").setLevel(
         logging.CRITICAL
     )  # says with a traceback what is said in a line below

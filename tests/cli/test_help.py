@@ -50,7 +50,7 @@ def test_every_command_takes_the_settings_of_the_library(name: str) -> None:
     """What says which storage is on the program and every verb, and names its environment variable."""
     helps = {parameter.name: parameter.help for parameter in COMMANDS[name].params}
 
-    for setting in ("data_dir", "database_url", "artifacts_url", "agent_id"):
+    for setting in ("data_dir", "database_url", "artifacts_url", "service_url", "agent_id"):
         assert setting in Settings.model_fields
         assert f"MINDGRAPH_{setting.upper()}" in helps[setting]
 
