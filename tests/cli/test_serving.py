@@ -12,7 +12,7 @@ from tests.servers import RabbitMQ
 
 
 def test_serve_and_look(broker: RabbitMQ, tmp_path: Path) -> None:
-    """The service says when it takes commands, answers the command line, and ends with 0 when it is told to."""
+    """The service says when it takes commands, answers the command line, and ends with 0 when told to."""
     folder = tmp_path / "data"
     with open_storage(folder) as storage:
         storage.save_artifact("over the bus", name="note", trace_id="t")
