@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -22,16 +23,22 @@ def demo(
 ) -> None:
     """Run a small research-to-draft graph, offline, and say what to try next.
 
-    It runs in a temporary folder, or in --data-dir.
+    It runs in a temporary folder, or in the storage that options name.
     """
     from mindgraph_storage.cli.demo_graph import TRACE, run
     from mindgraph_storage.display import timeline
 
-    given = "data_dir" in chosen.given
-    folder = chosen.settings().data_dir if given else Path(tempfile.mkdtemp(prefix="mindgraph-demo-"))
+    folder = chosen.settings().data_dir if chosen.given else _on_its_own()
     with Chosen({**chosen.given, "data_dir": folder}).storage(new=True) as storage:
         run(storage, topic, folder)
         put(timeline(storage, TRACE))
     console.print("\n[bold]Try next[/bold]")
     for verb in _NEXT:
         console.print(f"  mindgraph {verb} --data-dir {folder}", markup=False, soft_wrap=True)
+
+
+def _on_its_own() -> Path:
+    """A temporary folder; the environment may name a storage that is no place for a demo."""
+    for name in [name for name in os.environ if name.startswith("MINDGRAPH_")]:
+        del os.environ[name]
+    return Path(tempfile.mkdtemp(prefix="mindgraph-demo-"))

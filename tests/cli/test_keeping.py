@@ -146,6 +146,19 @@ def test_demo(mindgraph: Mindgraph, tmp_path: Path) -> None:
         assert mindgraph(*arguments, data_dir=None).exit_code == (arguments[0] == "diff")
 
 
+def test_a_demo_stays_out_of_the_way(
+    mindgraph: Mindgraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without options it runs in a temporary folder, whatever storage the environment names."""
+    (tmp_path / "temp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
+    real = {"MINDGRAPH_DATABASE_URL": f"sqlite:///{tmp_path}/real.db", "MINDGRAPH_SERVICE_URL": "amqp://x"}
+
+    assert mindgraph("demo", data_dir=None, env=real).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["temp"]
+    assert list((tmp_path / "temp").glob("mindgraph-demo-*/storage.db"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
