@@ -29,6 +29,7 @@ from mindgraph_storage.manifest import (
     Visibility,
 )
 from mindgraph_storage.process import Process, ProcessStatus, Run, Step, StepStatus
+from mindgraph_storage.shown import Shown
 
 _MOST_AT_ONCE = 1000
 
@@ -154,7 +155,7 @@ class Finding(Message):
     reason: str
 
 
-class Report(Message):
+class Report(Shown, Message):
     """What upkeep found or did, file by file; ``checked`` counts the artifacts it looked at."""
 
     findings: list[Finding]
@@ -265,6 +266,7 @@ class ListArtifacts(Request[ManifestsOutput]):
     model_name: str | None = None
     prompt_version: str | None = None
     input_artifact: str | None = None
+    id_prefix: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     attempt_id: str | None = None
@@ -298,6 +300,44 @@ class GetLineage(Request[LineageOutput]):
     output = LineageOutput
 
     artifact_id: ArtifactId
+
+
+class ImportProcess(Request[Done]):
+    """Operator only: enters a process of another storage as its records say. What is there stays as it is.
+
+    Who ran a step or owns an artifact of it takes part in it here too.
+    """
+
+    action = "import_process"
+    output = Done
+
+    process: Process
+    runs: list[Run] = []
+    steps: list[Step] = []
+
+    @model_validator(mode="after")
+    def _is_one_process(self) -> Self:
+        run_ids = {run.run_id for run in self.runs}
+        trace_ids = {run.trace_id for run in self.runs} | {step.trace_id for step in self.steps}
+        if trace_ids - {self.process.trace_id}:
+            raise ValueError("runs and steps must be of the process")
+        if {step.run_id for step in self.steps} - run_ids:
+            raise ValueError("the run of every step must be there")
+        return self
+
+
+class ImportArtifact(Request[RegisterOutput]):
+    """Operator only: registers an upload under the manifest it has in another storage.
+
+    Id, version, times and owner stay; ``uri`` is this storage's, and the process must have been imported.
+    Idempotent by id and checksum.
+    """
+
+    action = "import_artifact"
+    output = RegisterOutput
+
+    manifest: ArtifactManifest
+    upload_id: str = Field(pattern=r"^up_[0-9a-f]{32}$")
 
 
 class Recover(Request[ReportOutput]):
@@ -542,6 +582,7 @@ class ListProcesses(Request[ProcessesOutput]):
 
     status: ProcessStatus | None = None
     thread_id: str | None = None
+    id_prefix: str | None = None
     limit: int = Field(100, ge=1, le=_MOST_AT_ONCE)
     after: TraceId | None = None
 

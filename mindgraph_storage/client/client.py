@@ -37,7 +37,7 @@ from mindgraph_storage.client.flusher import Progress
 from mindgraph_storage.client.heartbeat import Heartbeat
 from mindgraph_storage.client.outbox import Unsent
 from mindgraph_storage.client.transport import StagedUpload
-from mindgraph_storage.errors import FailedPrecondition, InvalidArgument, Unavailable
+from mindgraph_storage.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
 from mindgraph_storage.manifest import (
     ArtifactContext,
     ArtifactManifest,
@@ -58,6 +58,7 @@ from mindgraph_storage.requests import (
     GetLineage,
     GetProcess,
     HeldBy,
+    ImportArtifact,
     ListArtifacts,
     ListProcesses,
     ListRuns,
@@ -309,6 +310,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         model_name: str | None = None,
         prompt_version: str | None = None,
         input_artifact: Artifact | None = None,
+        id_prefix: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         latest: bool = False,
@@ -323,10 +325,10 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         and of another process or thread they are all there are.
 
         ``checkpoint_id`` gives what is visible there: saved by the steps that led to it. ``input_artifact``
-        gives what was made directly from it. ``latest`` leaves the newest of what fits under each name.
-        ``created_after`` is inclusive, ``created_before`` exclusive. The next page is ``after`` the last
-        artifact of this one. Values out of checkpoints are listed for their ``artifact_type``,
-        ``checkpoint_value``, alone.
+        gives what was made directly from it, ``id_prefix`` those whose id starts so. ``latest`` leaves the
+        newest of what fits under each name. ``created_after`` is inclusive, ``created_before`` exclusive. The
+        next page is ``after`` the last artifact of this one. Values out of checkpoints are listed for their
+        ``artifact_type``, ``checkpoint_value``, alone.
         """
         asked = {k: v for k, v in locals().items() if k != "self" and v is not None}
         for pointer in ("input_artifact", "after"):
@@ -351,6 +353,18 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     def lineage(self, artifact: Artifact) -> Lineage:
         """What the artifact was made from and what was made from it, all the way in both directions."""
         return self.request(validated(GetLineage, {"artifact_id": id_of(artifact)})).lineage
+
+    def import_artifact(self, manifest: ArtifactManifest, content: BinaryIO) -> bool:
+        """Operator only: an artifact of another storage, under its own id, version, times and owner.
+
+        ``content`` is its bytes, read in constant memory; its process must have been imported
+        (``requests.ImportProcess``). False where it is here already. Raises DataLoss where the bytes are not
+        those of the manifest, AlreadyExists where its id or its version is another artifact's here.
+        """
+        with self._delivery.uploaded(contents.encode(content, manifest.content_type).chunks) as upload:
+            if (upload.size_bytes, upload.checksum) != (manifest.size_bytes, manifest.checksum):
+                raise DataLoss(f"{manifest.id}: the bytes are not those of its manifest")
+            return self.request(ImportArtifact(manifest=manifest, upload_id=upload.upload_id)).registered
 
     # ---------------------------------------------------------------- looking after
 
@@ -392,11 +406,21 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         *,
         status: ProcessStatus | None = None,
         thread_id: str | None = None,
+        id_prefix: str | None = None,
         limit: int = 100,
         after: str | None = None,
     ) -> list[Process]:
-        """The processes the requester takes part in, newest first; the next page is ``after`` a trace_id."""
-        asked = {"status": status, "thread_id": thread_id, "limit": limit, "after": after}
+        """The processes the requester takes part in, newest first; the next page is ``after`` a trace_id.
+
+        ``id_prefix`` gives those whose ``trace_id`` starts so.
+        """
+        asked = {
+            "status": status,
+            "thread_id": thread_id,
+            "id_prefix": id_prefix,
+            "limit": limit,
+            "after": after,
+        }
         return self.request(validated(ListProcesses, asked)).processes
 
     def list_runs(self, trace_id: str) -> list[Run]:
@@ -419,6 +443,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     aget_artifact_uri = _awaited(get_artifact_uri)
     adelete_artifact = _awaited(delete_artifact)
     alineage = _awaited(lineage)
+    aimport_artifact = _awaited(import_artifact)
     averify = _awaited(verify)
     acollect = _awaited(collect)
     aflush_buffer = _awaited(flush_buffer)

@@ -118,7 +118,7 @@ class ArtifactActions:
             context=request.context.model_copy(update={"input_artifacts": inputs}),
         )
         transaction.place(request.upload_id, path)
-        transaction.insert(artifacts.INSERT, artifacts.row_of(request, manifest, path), *_keys(request))
+        transaction.insert(artifacts.INSERT, artifacts.row_of(manifest, path, request.where), *_keys(request))
         for row in artifacts.input_rows(manifest.id, inputs):
             transaction.insert(artifacts.INSERT_INPUTS, row)
         return RegisterOutput.model_construct(

@@ -41,6 +41,7 @@ __all__ = [
     "processes",
     "read",
     "runs",
+    "starts_with",
     "steps",
     "transaction",
     "unsynced",
@@ -278,6 +279,11 @@ class Condition:
 def insert_new(table: Table) -> sa.Insert:
     """The row, unless its key is there."""
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def starts_with(column: Column[str], prefix: str) -> sa.ColumnElement[bool]:
+    """Case counts, as in an id, which it does not in every database's LIKE."""
+    return sa.func.substr(column, 1, len(prefix)) == prefix
 
 
 unsynced = Table(
