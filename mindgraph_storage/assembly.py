@@ -15,16 +15,14 @@ from mindgraph_storage.client.buffer import Buffer
 from mindgraph_storage.client.client import StorageClient
 from mindgraph_storage.client.delivery import Delivery
 from mindgraph_storage.client.transport import InProcess, Transport, Uploads
-from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.process import Place
 from mindgraph_storage.service.service import StorageService
-from mindgraph_storage.settings import Settings, read_settings
-from mindgraph_storage.tiers.files import ArtifactFiles
+from mindgraph_storage.settings import read_settings
+from mindgraph_storage.tiers.disk_errors import translated
+from mindgraph_storage.tiers.files import open_files
 from mindgraph_storage.tiers.tables import open_database
 
 __all__ = ["open_storage"]
-
-_CARRY_UP_TO = 64 << 10  # bytes; above that a sync of its own costs less than writing the content twice
 
 
 def open_storage(
@@ -42,10 +40,11 @@ def open_storage(
 ) -> StorageClient:
     """Opens the storage, with nothing to set up: everything lives under ``data_dir`` (``.data``).
 
-    ``database_url`` is ``sqlite:///path``, ``artifacts_url`` is ``file:///path``. What is left out is taken
-    from its ``MINDGRAPH_…`` variable. With ``agent_id`` the client acts as that agent, without one as the
-    operator. With ``durability="full"``, the default, what was saved survives the loss of power;
-    ``"relaxed"`` is faster and survives the death of the process. A recorded run says every
+    ``database_url`` is ``sqlite:///path``. ``artifacts_url`` is ``file:///path``, ``s3://bucket/prefix``
+    (extra ``s3``; credentials and endpoint by the ``AWS_…`` variables) or any URL that fsspec knows. What is
+    left out is taken from its ``MINDGRAPH_…`` variable. With ``agent_id`` the client acts as that agent,
+    without one as the operator. With ``durability="full"``, the default, what was saved survives the loss of
+    power; ``"relaxed"`` is faster and survives the death of the process. A recorded run says every
     ``heartbeat_seconds`` (10) that it is alive; one that was silent for ``lost_after_seconds`` (30) is lost.
     Two processes may open the same storage.
 
@@ -71,9 +70,8 @@ def open_storage(
     )
     sync = settings.durability == "full"
     folder = settings.data_dir.absolute()
-    files = ArtifactFiles(_artifacts_root(settings, folder), folder, sync=sync, carry_up_to=_CARRY_UP_TO)
-    own_database = sa.URL.create("sqlite", database=str(folder / "storage.db"))
-    engine = open_database(settings.database_url or own_database, sync=sync)
+    files = open_files(settings.artifacts_url, folder, sync=sync)
+    engine = open_database(settings.database_url or _own_database(folder), sync=sync)
     service = StorageService(
         engine, files, operators=[OPERATOR], lost_after_seconds=settings.lost_after_seconds
     )
@@ -106,13 +104,10 @@ def _client(settings: Settings, transport: Transport, uploads: Uploads) -> Stora
     return client
 
 
-def _artifacts_root(settings: Settings, folder: Path) -> Path:
-    if settings.artifacts_url is None:
-        return folder / "artifacts"
-    scheme, found, path = settings.artifacts_url.partition("://")
-    if not found or scheme != "file" or not path.startswith("/"):
-        raise InvalidArgument(f"artifacts_url: {settings.artifacts_url!r} is no file URL; write file:///path")
-    return Path(path)
+def _own_database(folder: Path) -> sa.URL:
+    with translated("the storage's folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+    return sa.URL.create("sqlite", database=str(folder / "storage.db"))
 
 
 def _current_place() -> Place | None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
 
 from mindgraph_storage import InvalidArgument, NotFound, StorageClient, StorageError
+from tests.stored import Stored
 
 
 @pytest.fixture
-def nothing_left(storage: StorageClient, tmp_path: Path) -> Iterator[None]:
+def nothing_left(storage: StorageClient, stored: Stored) -> Iterator[None]:
     """Afterwards there is no manifest and no upload."""
     yield
     assert storage.list_artifacts() == []
-    assert list((tmp_path / "data").glob("temp/*")) == []
+    storage.close()  # what is removed in the background is gone then
+    assert list((stored / "temp").rglob("*")) == []
 
 
 def _refused(call: Callable[[], object], field: str) -> InvalidArgument:
