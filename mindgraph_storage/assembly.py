@@ -22,7 +22,7 @@ from mindgraph_storage.tiers.disk_errors import translated
 from mindgraph_storage.tiers.files import open_files
 from mindgraph_storage.tiers.tables import open_database
 
-__all__ = ["open_storage"]
+__all__ = ["open_storage", "own_database"]
 
 
 def open_storage(
@@ -71,7 +71,8 @@ def open_storage(
     sync = settings.durability == "full"
     folder = settings.data_dir.absolute()
     files = open_files(settings.artifacts_url, folder, sync=sync)
-    engine = open_database(settings.database_url or _own_database(folder), sync=sync)
+    files = open_files(settings.artifacts_url, folder, sync=sync)
+    engine = open_database(settings.database_url or own_database(folder), sync=sync)
     service = StorageService(
         engine, files, operators=[OPERATOR], lost_after_seconds=settings.lost_after_seconds
     )
@@ -104,7 +105,8 @@ def _client(settings: Settings, transport: Transport, uploads: Uploads) -> Stora
     return client
 
 
-def _own_database(folder: Path) -> sa.URL:
+def own_database(folder: Path) -> sa.URL:
+    """The database of a data folder that has no other; makes the folder."""
     with translated("the storage's folder"):
         folder.mkdir(parents=True, exist_ok=True)
     return sa.URL.create("sqlite", database=str(folder / "storage.db"))

@@ -8,6 +8,7 @@ from io import RawIOBase
 
 __all__ = ["Ranges", "ReadRange"]
 
+_WHOLE_BYTES = 8 << 20
 _AHEAD_BYTES = 4 << 20
 _MOST_BYTES = 16 << 20
 
@@ -18,14 +19,14 @@ ReadRange = Callable[[int, int], bytes]
 class Ranges(RawIOBase):
     """Reads ahead, so that many small reads are one request, and never more than is asked for in one go.
 
-    The first range is read at once: what is not there fails where it is opened.
+    The first range is read at once: what is not there fails where it is opened. That is all of what has not
+    many bytes.
     """
 
-    def __init__(self, read_range: ReadRange, first: int) -> None:
-        """``first`` is how many bytes to begin with, where that is known."""
+    def __init__(self, read_range: ReadRange, size_bytes: int) -> None:
         self._read_range, self._position = read_range, 0
         self._ahead, self._ended = memoryview(b""), False
-        self._fetch(first)
+        self._fetch(size_bytes + 1 if size_bytes < _WHOLE_BYTES else 0)
 
     def readable(self) -> bool:
         return True
@@ -46,6 +47,7 @@ class Ranges(RawIOBase):
 
     def _fetch(self, size: int) -> None:
         length = min(max(size, _AHEAD_BYTES), _MOST_BYTES)
+        self._ahead = memoryview(b"")  # lets the last range go before the next one comes
         self._ahead = memoryview(self._read_range(self._position, length))
         self._ended = len(self._ahead) < length
 

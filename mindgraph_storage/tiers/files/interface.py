@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from mindgraph_storage.errors import FailedPrecondition, InvalidArgument
@@ -57,6 +58,10 @@ class ArtifactFiles(Protocol):
         """Where the artifacts are, for people: a folder or a URL without credentials."""
 
     @property
+    def reads_signed(self) -> bool:
+        """False: whoever has these has access to the store."""
+
+    @property
     def checked_at_start(self) -> int:
         """Of how many of the newest artifacts a start can afford to ask whether their bytes are there."""
 
@@ -81,6 +86,9 @@ class ArtifactFiles(Protocol):
         itself has verified. Raises FailedPrecondition where there is no such upload, InvalidArgument where it
         is something else.
         """
+
+    def keep(self, upload_id: str, target: Path) -> None:
+        """Puts the bytes of an upload at a path of this machine too, durably."""
 
     def discard(self, upload_id: str) -> None:
         """Forgets an upload that is registered now or never will be. Repeating it does nothing."""

@@ -47,6 +47,7 @@ class LocalFiles:
     atomic.
     """
 
+    reads_signed = False
     checked_at_start = 1000
 
     def __init__(self, root: Path, data_dir: Path, *, sync: bool = True, carry_up_to: int = 0) -> None:

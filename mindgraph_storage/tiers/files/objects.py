@@ -9,6 +9,7 @@ committed after that: an object is durable once the store has taken it.
 from __future__ import annotations
 
 import hashlib
+import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,19 +17,22 @@ from contextlib import suppress
 from functools import partial
 from io import BufferedReader
 from itertools import chain
+from pathlib import Path
 from typing import IO, BinaryIO, TypeVar, cast
 from urllib.parse import quote, unquote
 
 from mindgraph_storage.errors import DataLoss, FailedPrecondition, InvalidArgument, StorageError, Unavailable
+from mindgraph_storage.tiers.disk_errors import translated
+from mindgraph_storage.tiers.durable import write_all
 from mindgraph_storage.tiers.files.interface import SignedUpload, Upload, mismatch, no_upload, orphan_name
-from mindgraph_storage.tiers.files.store import ObjectStore
+from mindgraph_storage.tiers.files.store import Found, ObjectStore
 from mindgraph_storage.tiers.ranges import Ranges
 from mindgraph_storage.tiers.verified import Verified
 
 __all__ = ["ObjectFiles"]
 
 _ARTIFACTS, _TEMP, _ORPHANS = "artifacts/", "temp/", "orphans/"
-_PUT_UP_TO = 8 << 20  # bytes; above that in parts
+_PUT_UP_TO = 4 << 20  # bytes; above that in parts
 _AT_ONCE = 16
 _TRIES = 3
 _CHUNK_BYTES = 1 << 20
@@ -43,6 +47,7 @@ class ObjectFiles:
     a service in one process.
     """
 
+    reads_signed = False
     checked_at_start = 100  # each is a request
 
     def __init__(self, store: ObjectStore, *, carry_up_to: int = 0) -> None:
@@ -60,7 +65,7 @@ class ObjectFiles:
         begun = _up_to(max(self._carry_up_to, _PUT_UP_TO), left)
         size = sum(map(len, begun))
         if size > max(self._carry_up_to, _PUT_UP_TO):
-            upload = self._stage_large(upload_id, chain(begun, left))
+            upload = self._stage_large(upload_id, chain(_let_go(begun), left))
         else:
             upload = self._stage_small(upload_id, b"".join(begun))
         self._seen[upload_id] = upload
@@ -106,13 +111,29 @@ class ObjectFiles:
         found = self._store.stat_with_checksum(_TEMP + upload_id)
         if found is None:
             raise no_upload(upload_id)
-        return Upload(upload_id, found.size_bytes, found.checksum or self._read_checksum(found.key))
+        return Upload(upload_id, found.size_bytes, found.checksum or self._read_checksum(found))
 
-    def _read_checksum(self, key: str) -> str:
-        digest, stream = hashlib.sha256(), Ranges(partial(self._store.read, key), _CHUNK_BYTES)
+    def _read_checksum(self, found: Found) -> str:
+        digest, stream = hashlib.sha256(), Ranges(partial(self._store.read, found.key), found.size_bytes)
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
         return f"sha256:{digest.hexdigest()}"
+
+    def keep(self, upload_id: str, target: Path) -> None:
+        upload = self._seen.get(upload_id)
+        if upload is None:
+            raise no_upload(upload_id)
+        with translated("the upload"), target.open("xb", buffering=0) as file:
+            for chunk in self._bytes_of(upload):
+                write_all(file, chunk)
+            os.fsync(file.fileno())
+
+    def _bytes_of(self, upload: Upload) -> Iterator[bytes]:
+        if upload.carried is not None:
+            yield upload.carried
+            return
+        stream = Ranges(partial(self._store.read, _TEMP + upload.upload_id), upload.size_bytes)
+        yield from iter(partial(stream.read, _CHUNK_BYTES), b"")
 
     def discard(self, upload_id: str) -> None:
         """In the background: nobody waits for it, and what is not done is found by collection."""
@@ -234,7 +255,7 @@ class ObjectFiles:
     def open(self, uri: str, size_bytes: int, checksum: str) -> BinaryIO:
         key = _ARTIFACTS + self._path_of(uri)
         try:
-            raw = Ranges(partial(self._store.read, key), size_bytes + 1)
+            raw = Ranges(partial(self._store.read, key), size_bytes)
         except FileNotFoundError:
             raise DataLoss(f"the object {uri} of a registered artifact is gone", uri=uri) from None
         stream = Verified(cast(IO[bytes], raw), uri, size_bytes, checksum)
@@ -273,6 +294,13 @@ def _must_be_inside(path: str) -> None:
     """As on a disk; and what some object stores have no key for."""
     if not all(path.split("/")) or not {".", ".."}.isdisjoint(path.split("/")):
         raise InvalidArgument(f"the path {path!r} leaves the storage")
+
+
+def _let_go(chunks: list[bytes]) -> Iterator[bytes]:
+    """The chunks, each forgotten when the next is asked for."""
+    chunks.reverse()
+    while chunks:
+        yield chunks.pop()
 
 
 def _up_to(most: int, chunks: Iterator[bytes]) -> list[bytes]:

@@ -26,7 +26,7 @@ from mindgraph_storage.tiers.files.store import Found, not_reached, refused
 
 __all__ = ["S3Objects"]
 
-_PART_BYTES = 8 << 20
+_PART_BYTES = 5 << 20  # the least that S3 takes; so many parts at once are in memory
 _PARTS_AT_ONCE = 3
 _CONNECT_SECONDS, _REQUEST_SECONDS, _RETRY_SECONDS = 5, 60, 10
 _TRIES = 3
