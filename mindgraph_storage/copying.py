@@ -61,11 +61,11 @@ def copy_storage(
     if not source.exists:
         raise FailedPrecondition(f"there is no storage in {str(source.folder)!r} to copy")
     with ExitStack() as stack:
-        tiers = [stack.enter_context(_opened(location)) for location in (source, target)]
-        copy_tiers(*tiers, report, tell)
+        ours, theirs = (stack.enter_context(_opened(location)) for location in (source, target))
+        copy_tiers(ours, theirs, report, tell)
         if source.has_checkpoints:
-            savers = [stack.enter_context(_saver(location)) for location in (source, target)]
-            report.checkpoints = _copy_checkpoints(*savers, tell)
+            saver, other = (stack.enter_context(_saver(location)) for location in (source, target))
+            report.checkpoints = _copy_checkpoints(saver, other, tell)
     return report
 
 
