@@ -12,10 +12,11 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 import fsspec
+import httpx
 
 from tests.object_store import S3Server
 
-__all__ = ["Key", "MemoryKeys", "S3Keys", "Stored", "at"]
+__all__ = ["Key", "MemoryKeys", "S3Keys", "Stored", "at", "fetched"]
 
 
 class Keys(Protocol):
@@ -123,6 +124,15 @@ class Key:
 
 
 Stored = Path | Key
+
+
+def fetched(uri: str) -> bytes:
+    """What anybody reads at a URI."""
+    if uri.startswith("http"):
+        return httpx.get(uri).content
+    with fsspec.open(uri, "rb") as file:
+        data: bytes = file.read()
+    return data
 
 
 def at(stored: Stored, uri: str) -> Stored:

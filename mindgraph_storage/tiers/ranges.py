@@ -43,7 +43,7 @@ class Ranges(RawIOBase):
             self._fetch(size)
         taken, self._ahead = self._ahead[:size], self._ahead[size:]
         self._position += len(taken)
-        return bytes(taken)
+        return _bytes_of(taken)
 
     def _fetch(self, size: int) -> None:
         length = min(max(size, _AHEAD_BYTES), _MOST_BYTES)
@@ -57,3 +57,9 @@ class Ranges(RawIOBase):
             raise ValueError("ranges are found from the start")
         self._position, self._ahead, self._ended = offset, memoryview(b""), False
         return self._position
+
+
+def _bytes_of(view: memoryview) -> bytes:
+    """Without copying them where they are all there is."""
+    whole = view.obj
+    return whole if isinstance(whole, bytes) and len(whole) == len(view) else bytes(view)

@@ -10,7 +10,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from . import branches, checkpoints, large, listing, loads, machine, opening, saves, steps, threads
+from . import (
+    branches,
+    checkpoints,
+    large,
+    listing,
+    loads,
+    machine,
+    object_store,
+    opening,
+    saves,
+    steps,
+    threads,
+)
 from .report import Table
 from .rounds import say
 
@@ -29,6 +41,7 @@ measurements:
   opening   open_storage() with 0, 1,000 and --rows artifacts stored
   checkpoints  1 MB in a graph's state for 50 steps: size of the checkpoint database, time
   steps     a superstep of a trivial node, recorded against bare, on file savers
+  s3        2 KB and 5 MB saved and loaded on an S3 server, against the bare client
 """
 _EXAMPLES = """\
 examples:
@@ -78,6 +91,7 @@ def _measures(options: argparse.Namespace) -> Mapping[str, Callable[[Path], Tabl
         "opening": lambda folder: opening.measure(folder, rounds, rows),
         "checkpoints": lambda folder: checkpoints.measure(folder, rounds),
         "steps": lambda folder: steps.measure(folder, rounds),
+        "s3": lambda folder: object_store.measure(folder, rounds),
     }
 
 
@@ -88,7 +102,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = ["saves", "threads", "large", "loads", "listing", "branches", "opening", "checkpoints", "steps"]
+    names = ["saves", "threads", "large", "loads", "listing", "branches", "opening"]
+    names += ["checkpoints", "steps", "s3"]
     parser.add_argument("--only", choices=names, action="append", metavar="NAME", help="this one; may repeat")
     parser.add_argument("--repeat", type=_count(1), default=7, metavar="N", help="rounds (default: 7)")
     parser.add_argument(
