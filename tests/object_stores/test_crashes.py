@@ -158,7 +158,8 @@ def test_a_save_whose_requests_fail(on_s3: StorageClient, stored: Key, size: int
     while reached:
         at += 1
         step = FailAt(at, _lost)
-        data, options = content(str(at), size), {"trace_id": "t", "name": "n", "artifact_id": f"art_{at}"}
+        data = content(str(at), size)
+        options: dict[str, Any] = {"trace_id": "t", "name": "n", "artifact_id": f"art_{at}"}
         with watched_requests(step):
             try:
                 on_s3.save_artifact(data, **options)
