@@ -313,7 +313,7 @@ def test_a_commit_that_need_not_be_synced(bench: Bench) -> None:
 def test_relaxed_stays_relaxed(tmp_path: Path) -> None:
     """A database opened without sync is never synced."""
     engine = open_database(f"sqlite:///{tmp_path / 'storage.db'}", sync=False)
-    writer = Writer(engine, ArtifactFiles(tmp_path / "artifacts", tmp_path))
+    writer = Writer(engine, LocalFiles(tmp_path / "artifacts", tmp_path))
     assert [writer.write(_synchronous, sync=sync) for sync in (True, False, True)] == [1, 1, 1]
     writer.close()
     engine.dispose()
