@@ -17,7 +17,7 @@ from mindgraph_storage.client.delivery import Delivery
 from mindgraph_storage.client.transport import InProcess, Transport, Uploads
 from mindgraph_storage.process import Place
 from mindgraph_storage.service.service import StorageService
-from mindgraph_storage.settings import read_settings
+from mindgraph_storage.settings import Settings, read_settings
 from mindgraph_storage.tiers.disk_errors import translated
 from mindgraph_storage.tiers.files import open_files
 from mindgraph_storage.tiers.tables import open_database

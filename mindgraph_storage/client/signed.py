@@ -63,7 +63,7 @@ class SignedUploads:
         return _Signed(signed.upload_id, size, checksum)
 
     def keep(self, upload_id: str, target: Path, /) -> None:
-        """It cannot be read back without credentials: raises Unavailable, and the content is encoded again."""
+        """Nothing is read back without credentials: raises Unavailable, and the content is encoded again."""
         raise Unavailable(f"the upload {upload_id} can be read by the service only", upload_id=upload_id)
 
     def discard(self, upload_id: str, /) -> None:

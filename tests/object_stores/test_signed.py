@@ -18,6 +18,8 @@ from mindgraph_storage import (
     Unavailable,
     open_storage,
 )
+from mindgraph_storage.client.buffer import Buffer
+from mindgraph_storage.client.delivery import Delivery
 from mindgraph_storage.client.signed import SignedUploads
 from mindgraph_storage.client.transport import InProcess
 from mindgraph_storage.messages import decode_answer, encode_request
@@ -46,7 +48,9 @@ def without_credentials(url: str, s3: S3Server, tmp_path: Path) -> Iterator[Stor
         return decode_answer(transport.send(encode_request(request, "agent.a", None, None)), request)
 
     uploads = SignedUploads(sign)
-    with StorageClient(transport, uploads, agent_id="agent.a") as client:
+    buffer = Buffer(tmp_path / "buffer", most_bytes=1 << 20, most_items=0)
+    delivery = Delivery(transport, uploads, buffer, retry_delays=[], heartbeat_seconds=10)
+    with StorageClient(delivery, agent_id="agent.a") as client:
         yield client
     uploads.close()
 
