@@ -16,6 +16,8 @@ def url(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     """A place in the bucket that is empty, as the setting of whatever storage is opened."""
     url = s3.new_url()
     monkeypatch.setenv("MINDGRAPH_ARTIFACTS_URL", url)
+    monkeypatch.setenv("MINDGRAPH_RETRY_DELAYS", "[]")
+    monkeypatch.setenv("MINDGRAPH_BUFFER_ITEMS", "0")  # what fails is to be seen here
     return url
 
 

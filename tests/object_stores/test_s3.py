@@ -235,3 +235,24 @@ def test_a_missing_extra_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "mindgraph_storage.tiers.files.s3", None)
     with pytest.raises(FailedPrecondition, match=r"pip install 'mindgraph-storage\[s3\]'"):
         open_storage(tmp_path / "data", artifacts_url="s3://bucket/prefix")
+
+
+@pytest.mark.parametrize("size", [2048, 1_000_000])
+def test_a_save_waits_for_the_store(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """While the store is away contents wait in the buffer, and are registered when it is back."""
+    data = b"\xff" * size
+
+    def unreachable(*_: object) -> None:
+        raise Unavailable("the store is away")
+
+    with open_storage(tmp_path / "data", buffer_items=10, heartbeat_seconds=3600) as storage:
+        with monkeypatch.context() as patch:
+            patch.setattr(ObjectFiles, "sync", unreachable)
+            ref = storage.save_artifact(data, trace_id="t", name="n")
+        assert ref["status"] == "uploading"
+        assert storage.load_artifact(ref, as_=bytes) == data
+        storage.flush_buffer()
+        assert storage.get_artifact(ref).uri.startswith("s3://")
+        assert storage.load_artifact(ref, as_=bytes) == data
