@@ -71,7 +71,6 @@ def open_storage(
     sync = settings.durability == "full"
     folder = settings.data_dir.absolute()
     files = open_files(settings.artifacts_url, folder, sync=sync)
-    files = open_files(settings.artifacts_url, folder, sync=sync)
     engine = open_database(settings.database_url or own_database(folder), sync=sync)
     service = StorageService(
         engine, files, operators=[OPERATOR], lost_after_seconds=settings.lost_after_seconds
