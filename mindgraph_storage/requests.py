@@ -32,6 +32,11 @@ from mindgraph_storage.process import Process, ProcessStatus, Run, Step, StepSta
 from mindgraph_storage.shown import Shown
 
 _MOST_AT_ONCE = 1000
+_MOST_SECONDS = 7 * 24 * 3600  # of a signature, by AWS Signature Version 4
+_MOST_IN_ONE_REQUEST = 5 << 30  # bytes, by S3
+
+UploadId = Annotated[str, Field(pattern=r"^up_[0-9a-f]{32}$")]
+"""``up_`` and 32 hex digits."""
 
 Superstep = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
@@ -105,6 +110,14 @@ class ManifestsOutput(Message):
 
 class UriOutput(Message):
     uri: str
+
+
+class SignedUploadOutput(Message):
+    """Where to put the content, by an HTTP PUT with exactly these headers."""
+
+    upload_id: UploadId
+    url: str = Field(repr=False)  # whoever has it may use it
+    headers: dict[str, str]
 
 
 class RegisterOutput(Message):
@@ -222,7 +235,7 @@ class RegisterArtifact(Request[RegisterOutput]):
     deferrable = True
 
     artifact_id: ArtifactId
-    upload_id: str = Field(pattern=r"^up_[0-9a-f]{32}$")
+    upload_id: UploadId
     trace_id: TraceId
     name: ArtifactName
     step_id: StepId | None = None
@@ -277,13 +290,26 @@ class ListArtifacts(Request[ManifestsOutput]):
 
 
 class GetArtifactUri(Request[UriOutput]):
-    """``expires_in`` is in seconds and counts where the file system can sign (RFC 3986 URI)."""
+    """``expires_in`` is in seconds, at most seven days, and counts where the store can sign."""
 
     action = "get_artifact_uri"
     output = UriOutput
 
     artifact_id: ArtifactId
-    expires_in: int | None = Field(None, ge=1)
+    expires_in: int = Field(3600, ge=1, le=_MOST_SECONDS)
+
+
+class SignUpload(Request[SignedUploadOutput]):
+    """For a client that has no credentials for the store: lets it upload exactly this content, to register it
+    then. An upload that is never registered is collected.
+    """
+
+    action = "sign_upload"
+    output = SignedUploadOutput
+
+    size_bytes: int = Field(ge=0, le=_MOST_IN_ONE_REQUEST)
+    checksum: Checksum
+    expires_in: int = Field(3600, ge=1, le=_MOST_SECONDS)
 
 
 class DeleteArtifact(Request[Done]):

@@ -285,7 +285,9 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         return manifest, self._open(manifest)
 
     def _open(self, manifest: ArtifactManifest) -> BinaryIO:
-        return self._delivery.open(manifest.uri, manifest.size_bytes, manifest.checksum)
+        is_signed = self._delivery.reads_signed and manifest.status != "uploading"  # that is in the buffer
+        uri = self.get_artifact_uri(manifest) if is_signed else manifest.uri
+        return self._delivery.open(uri, manifest.size_bytes, manifest.checksum)
 
     def _loaded(self, manifest: ArtifactManifest) -> None:
         """What a step loaded becomes an input of what it saves next."""
@@ -338,10 +340,11 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         return self.request(validated(ListArtifacts, asked)).manifests
 
     def get_artifact_uri(self, artifact: Artifact, *, expires_in: int | None = None) -> str:
-        """A URI to read the bytes, good for ``expires_in`` seconds where the file system can sign it."""
-        return self.request(
-            validated(GetArtifactUri, {"artifact_id": id_of(artifact), "expires_in": expires_in})
-        ).uri
+        """A URI to read the bytes. Where the store can sign it is an HTTP URL that anybody can read, good for
+        ``expires_in`` seconds (3600; at most seven days), and else the manifest's.
+        """
+        asked = {"artifact_id": id_of(artifact)} | ({} if expires_in is None else {"expires_in": expires_in})
+        return self.request(validated(GetArtifactUri, asked)).uri
 
     def delete_artifact(self, artifact: Artifact) -> None:
         """Operator only: id and checksum stay, the bytes go at the next ``collect``.

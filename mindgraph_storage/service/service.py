@@ -59,7 +59,8 @@ class StorageService:
         lost_after_seconds: float = 30,
         node: str = "storage-primary",
     ) -> None:
-        self._engine, self.node, self._operators = engine, node, frozenset(operators)
+        self._engine, self._files = engine, files
+        self.node, self._operators = node, frozenset(operators)
         self._writer = Writer(engine, files)
         upkeep = Upkeep(engine, files, self._writer)
         self._handlers: dict[type[Request[Any]], Handler] = {
@@ -126,8 +127,9 @@ class StorageService:
         return ReportOutput(report=work(request.dry_run))
 
     def close(self) -> None:
-        """Finishes the write under way, refuses further ones and lets the database go."""
+        """Finishes the write under way, refuses further ones and lets files and database go."""
         self._writer.close()
+        self._files.close()
         self._engine.dispose()
 
 

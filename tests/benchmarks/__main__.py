@@ -18,6 +18,7 @@ from . import (
     loads,
     machine,
     mindbus,
+    object_store,
     opening,
     saves,
     steps,
@@ -42,6 +43,7 @@ measurements:
   checkpoints  1 MB in a graph's state for 50 steps: size of the checkpoint database, time
   steps     a superstep of a trivial node, recorded against bare, on file savers
   mindbus   round trips over RabbitMQ, against a bare echo; the service's memory over --commands of them
+  s3        2 KB and 5 MB saved and loaded on an S3 server, against the bare client
 """
 _EXAMPLES = """\
 examples:
@@ -92,6 +94,7 @@ def _measures(options: argparse.Namespace) -> Mapping[str, Callable[[Path], Tabl
         "checkpoints": lambda folder: checkpoints.measure(folder, rounds),
         "steps": lambda folder: steps.measure(folder, rounds),
         "mindbus": lambda folder: mindbus.measure(folder, rounds, options.commands),
+        "s3": lambda folder: object_store.measure(folder, rounds),
     }
 
 
@@ -103,7 +106,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     names = ["saves", "threads", "large", "loads", "listing", "branches", "opening"]
-    names += ["checkpoints", "steps", "mindbus"]
+    names += ["checkpoints", "steps", "mindbus", "s3"]
     parser.add_argument("--only", choices=names, action="append", metavar="NAME", help="this one; may repeat")
     parser.add_argument("--repeat", type=_count(1), default=7, metavar="N", help="rounds (default: 7)")
     parser.add_argument(

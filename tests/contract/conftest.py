@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-BACKENDS = ["embedded", "mindbus"]
+BACKENDS = ["embedded", "mindbus", "s3", "memory"]
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
-    """``embedded`` is in process, ``mindbus`` a service process behind RabbitMQ; both on local files."""
+    """``embedded`` is in process, ``mindbus`` a service process behind RabbitMQ, both on local files.
+
+    ``s3`` and ``memory`` (through fsspec) keep files there.
+    """
     return str(request.param)
 
 
 @pytest.fixture
 def in_process(backend: str) -> None:
     """For tests that reach into the service: its clock, its writer."""
-    if backend != "embedded":
+    if backend == "mindbus":
         pytest.skip("the service is in another process")

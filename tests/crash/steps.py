@@ -21,7 +21,7 @@ import pytest
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as Dialect
 
 from mindgraph_storage.client import buffer
-from mindgraph_storage.tiers import files
+from mindgraph_storage.tiers.files import local as files
 
 __all__ = ["Act", "FailAt", "watched"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,12 @@ from .ways import Saver, Way
 
 ASYNC_WAYS = ["async-sqlite", "async-memory"]
 WAYS = ["sync-sqlite", "sync-memory", *ASYNC_WAYS]
+
+
+@pytest.fixture(params=os.environ.get("MINDGRAPH_SCENARIO_BACKENDS", "embedded").split(","))
+def backend(request: pytest.FixtureRequest) -> str:
+    """Scenarios are about graphs: on other backends than the embedded one they run when these are named."""
+    return str(request.param)
 
 
 @pytest.fixture

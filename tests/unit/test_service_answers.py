@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mindgraph_storage import InvalidArgument, PermissionDenied, open_storage
 from mindgraph_storage.requests import REQUESTS, DeleteArtifact, GetArtifact, Request
 from mindgraph_storage.service import StorageService
-from mindgraph_storage.tiers.files import ArtifactFiles, Upload
+from mindgraph_storage.tiers.files import LocalFiles, Upload
 from mindgraph_storage.tiers.tables import open_database
 
 EXAMPLE = b"""
@@ -34,7 +34,7 @@ class Service:
     """A service on a folder of its own, asked in bytes only."""
 
     def __init__(self, folder: Path) -> None:
-        self.files = ArtifactFiles(folder / "artifacts", folder)
+        self.files = LocalFiles(folder / "artifacts", folder)
         engine = open_database(f"sqlite:///{folder / 'storage.db'}")
         self.service = StorageService(engine, self.files, operators=["operator"])
 
