@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mindgraph_storage.client.client import StorageClient
+from mindgraph_storage.client.paging import paged
 from mindgraph_storage.display.markup import QUIET, Element, View, element, stacked
 from mindgraph_storage.display.values import COLOURS, MARKS, moment, one_line, short, took
-from mindgraph_storage.manifest import ArtifactManifest
 from mindgraph_storage.process import Process, Run, Step
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Timeline", "timeline"]
 
-_PAGE = 1000
 _BAR = 24  # characters of a terminal
 _WIDE = 100
 _SCALE, _LABEL, _ROW, _SIDE = 300, 190, 22, 480  # pixels: the bars, left of them, a line, right of them
@@ -121,14 +120,14 @@ class Timeline(View):
 
 def timeline(storage: StorageClient, trace_id: str) -> Timeline:
     """The timeline of a process. Raises NotFound and PermissionDenied as ``get_process`` does."""
-    made: list[ArtifactManifest] = []
-    while page := storage.list_artifacts(trace_id=trace_id, limit=_PAGE, after=made[-1].id if made else None):
-        made += page
     return Timeline(
         storage.get_process(trace_id),
         storage.list_runs(trace_id),
         storage.list_steps(trace_id),
-        {artifact.id: f"{artifact.name} v{artifact.version}" for artifact in made},
+        {
+            made.id: f"{made.name} v{made.version}"
+            for made in paged(storage.list_artifacts, trace_id=trace_id)
+        },
     )
 
 
