@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from mindgraph_storage.client.client import StorageClient
+from mindgraph_storage.client.paging import paged
 from mindgraph_storage.content import extension_of
 from mindgraph_storage.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound
 from mindgraph_storage.manifest import ArtifactManifest
@@ -35,7 +36,6 @@ Progress = Callable[[int, int], None]
 
 FORMAT = "mindgraph-trace/1"
 _ARCHIVES = {".zip": "zip", ".tar": "tar", ".tar.gz": "gztar", ".tgz": "gztar"}
-_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _write(storage: StorageClient, trace_id: str, folder: Path, progress: Progre
     for part in (folder, folder / "manifests", folder / "artifacts"):
         part.mkdir()
     _dump(folder / "process.json", {"format": FORMAT, **process.model_dump(mode="json")})
-    manifests, findings = list(_artifacts(storage, trace_id)), []
+    manifests, findings = list(paged(storage.list_artifacts, trace_id=trace_id)), []
     for done, manifest in enumerate(manifests, start=1):
         stem = f"{manifest.name}_v{manifest.version}"
         inside = f"artifacts/{stem}.{extension_of(manifest.content_type)}"
@@ -124,13 +124,6 @@ def _write(storage: StorageClient, trace_id: str, folder: Path, progress: Progre
             _dump(folder / "manifests" / f"{stem}.json", {**manifest.model_dump(mode="json"), "uri": inside})
         progress(done, len(manifests))
     return Report(findings=findings, checked=len(manifests), dry_run=False)
-
-
-def _artifacts(storage: StorageClient, trace_id: str) -> Iterator[ArtifactManifest]:
-    page = storage.list_artifacts(trace_id=trace_id, limit=_PAGE)
-    while page:
-        yield from page
-        page = storage.list_artifacts(trace_id=trace_id, limit=_PAGE, after=page[-1])
 
 
 def _copy(storage: StorageClient, manifest: ArtifactManifest, path: Path) -> None:

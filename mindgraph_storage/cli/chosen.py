@@ -62,6 +62,14 @@ OPTIONS: Mapping[str, Any] = {
 """Which storage a verb works on: the settings of ``open_storage``, on the program and on every verb."""
 
 
+_VERBOSE = inspect.Parameter(
+    "verbose",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, typer.Option("--verbose", help="Show what is logged, tracebacks too.")],
+)
+
+
 @dataclass(frozen=True)
 class Chosen:
     """The storage that the command line names; what it leaves open is in the environment."""
@@ -98,10 +106,10 @@ def as_command(verb: Callable[..., None]) -> Callable[..., None]:
     @wraps(verb)
     def command(**given: Any) -> None:
         chosen = Chosen.of(given.pop("context"), {name: given.pop(name) for name in OPTIONS})
-        with _told():
+        with _told(given.pop("verbose")):
             verb(chosen, **given)
 
-    return takes_options(command, parameters)
+    return takes_options(command, [*parameters, _VERBOSE])
 
 
 def takes_options(called: Callable[..., None], own: Sequence[inspect.Parameter] = ()) -> Callable[..., None]:
@@ -139,9 +147,10 @@ def _must_be_there(settings: Settings) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(verbose: bool) -> Iterator[None]:
     """Around a verb: an error is told in one line, and its code says how the command exits."""
-    logging.getLogger().addHandler(logging.NullHandler())  # what goes wrong is told once, by the error
+    handler = logging.StreamHandler() if verbose else logging.NullHandler()
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=True)
     try:
         yield
     except StorageError as error:

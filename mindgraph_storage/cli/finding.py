@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from mindgraph_storage.client import StorageClient
     from mindgraph_storage.manifest import ArtifactManifest
 
-__all__ = ["ArtifactArgument", "TraceArgument", "complete_trace", "find_artifact", "find_trace", "paged"]
+__all__ = ["ArtifactArgument", "TraceArgument", "complete_trace", "find_artifact", "find_trace"]
 
-RecordT = TypeVar("RecordT")
-_PAGE = 1000
 _NAMED = 5
 _VERSIONED = re.compile(r"(?P<name>.+)@(?P<version>[1-9][0-9]*)")
 
@@ -55,6 +53,8 @@ def find_artifact(storage: StorageClient, written: str) -> ArtifactManifest:
 
 def _by_name(storage: StorageClient, written: str) -> ArtifactManifest:
     """A name may hold an @ itself."""
+    from mindgraph_storage.client.paging import paged
+
     trace, _, name = written.rpartition("/")
     trace_id = find_trace(storage, trace)
     if versioned := _VERSIONED.fullmatch(name):
@@ -72,20 +72,6 @@ def _the_only(found: Sequence[str], written: str) -> str:
         return found[0]
     more = ", …" if len(found) == _NAMED else ""
     raise InvalidArgument(f"{written!r} is the beginning of several: {', '.join(found)}{more}")
-
-
-def paged(
-    list_page: Callable[..., list[RecordT]], *, most: int | None = None, after: Any = None, **filters: Any
-) -> Iterator[RecordT]:
-    """All records that a listing has, page by page, or the first so many."""
-    while most is None or most > 0:
-        limit = _PAGE if most is None else min(most, _PAGE)
-        page = list_page(limit=limit, after=after, **filters)
-        yield from page
-        if len(page) < limit:
-            return
-        after = getattr(page[-1], "id", None) or page[-1].trace_id  # type: ignore[attr-defined]
-        most = None if most is None else most - len(page)
 
 
 def complete_trace(context: typer.Context, incomplete: str) -> list[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +15,6 @@ from mindgraph_storage.cli.finding import (
     complete_trace,
     find_artifact,
     find_trace,
-    paged,
 )
 from mindgraph_storage.cli.output import Json, put, put_json
 
@@ -53,13 +51,8 @@ def processes(
 ) -> None:
     """List processes, newest first."""
     with chosen.storage() as storage:
-        _list(
-            lambda most: paged(
-                storage.list_processes, most=most, after=after, status=status, thread_id=thread
-            ),
-            None if all_ else limit,
-            json,
-        )
+        filters = {"after": after, "status": status, "thread_id": thread}
+        _list(storage.list_processes, filters, None if all_ else limit, json)
 
 
 def steps(
@@ -120,13 +113,9 @@ def artifacts(
             "created_after": since,
             "created_before": until,
             "latest": latest,
+            "after": after and find_artifact(storage, after),
         }
-        begin = after and find_artifact(storage, after)
-        _list(
-            lambda most: paged(storage.list_artifacts, most=most, after=begin, **filters),
-            None if all_ else limit,
-            json,
-        )
+        _list(storage.list_artifacts, filters, None if all_ else limit, json)
 
 
 def show(chosen: Chosen, artifact: ArtifactArgument, json: Json = False) -> None:
@@ -179,12 +168,15 @@ def lineage(
         put(seen)
 
 
-def _list(found: Callable[[int | None], Iterable[Any]], most: int | None, json: bool) -> None:
+def _list(
+    list_page: Callable[..., list[Any]], filters: Mapping[str, Any], most: int | None, json: bool
+) -> None:
     """One more is asked for than is shown, to say whether there are more."""
+    from mindgraph_storage.client.paging import paged
     from mindgraph_storage.display import table
 
-    records = list(found(None if most is None else most + 1))
-    shown = list(islice(records, most))
+    records = list(paged(list_page, most=None if most is None else most + 1, **filters))
+    shown = records[:most]
     put_json(shown) if json else put(table(shown))
     if len(records) > len(shown):
         last = getattr(shown[-1], "id", None) or shown[-1].trace_id

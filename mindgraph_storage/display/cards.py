@@ -43,13 +43,14 @@ class Card(View):
 
     def __rich__(self) -> RenderableType:
         from rich.table import Table as RichTable
-        from rich.text import Text
+
+        from mindgraph_storage.display.terminal import by_status, words
 
         grid = RichTable.grid(padding=(0, 2))
         grid.add_column(style="dim")
         grid.add_column(overflow="fold")
         for name, value in self._fields():
-            grid.add_row(name, Text(visible(value), COLOURS.get(value, "") if name == "status" else ""))
+            grid.add_row(name, by_status(value, value) if name == "status" else words(value))
         return grid
 
     def lines(self) -> Iterator[str]:
@@ -112,9 +113,10 @@ class Preview(View):
     def __rich__(self) -> RenderableType:
         from rich.console import Group
         from rich.padding import Padding
-        from rich.text import Text
 
-        return Group(Card(self.manifest), Padding(Text(visible(self.text)), (1, 0, 0, 2)))
+        from mindgraph_storage.display.terminal import words
+
+        return Group(Card(self.manifest), Padding(words(self.text), (1, 0, 0, 2)))
 
 
 def preview(storage: StorageClient, artifact: Artifact) -> Preview:
@@ -162,9 +164,10 @@ class Found(View):
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
-        from rich.text import Text
 
-        summary = Text(f"{self._mark()} {self.summary()}")
+        from mindgraph_storage.display.terminal import words
+
+        summary = words(f"{self._mark()} {self.summary()}")
         return Group(Table(self.report.findings), summary) if self.report.findings else summary
 
     def lines(self) -> Iterator[str]:

@@ -87,16 +87,19 @@ class Provenance(View):
         from rich.text import Text
         from rich.tree import Tree
 
+        from mindgraph_storage.display.terminal import words
+
         this = next(a for a in self.lineage.artifacts if a.id == self.lineage.artifact_id)
-        tree = Tree(Text.assemble((_title(this), "bold"), f"  {short(this.id)}  {_origin(this)}"))
+        origin = words(f"  {short(this.id)}  {_origin(this)}")
+        tree = Tree(Text.assemble(words(_title(this), "bold"), origin))
         for heading, following in (
             ("made from", self.lineage.inputs),
             ("went into", self.lineage.uses),
         ):
             if following(this.id):
-                _grow(tree.add(Text(heading, "dim")), this.id, following)
+                _grow(tree.add(words(heading, "dim")), this.id, following)
         if not tree.children:
-            tree.add(Text("made from nothing, went into nothing", "dim"))
+            tree.add(words("made from nothing, went into nothing", "dim"))
         return tree
 
     # ---------------------------------------------------------------- in a notebook
@@ -138,13 +141,15 @@ def _grow(tree: Tree, of: str, following: Next) -> None:
     """Hangs what follows under it; what hangs somewhere already is named and not followed again."""
     from rich.text import Text
 
+    from mindgraph_storage.display.terminal import words
+
     known, waiting = set[str](), [(tree, of)]
     while waiting:
         branch, its_id = waiting.pop()
         for artifact in following(its_id):
             again = artifact.id in known and following(artifact.id)
             line = f"  {short(artifact.id)}  {_origin(artifact)}{' (followed elsewhere)' if again else ''}"
-            leaf = branch.add(Text.assemble((_title(artifact), "bold"), line))
+            leaf = branch.add(Text.assemble(words(_title(artifact), "bold"), words(line)))
             if artifact.id not in known:
                 known.add(artifact.id)
                 waiting.append((leaf, artifact.id))

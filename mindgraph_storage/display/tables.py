@@ -180,7 +180,8 @@ class _InTerminal:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.table import Table as RichTable
-        from rich.text import Text
+
+        from mindgraph_storage.display.terminal import words
 
         grid = RichTable(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold underline")
         columns = self._fitting(options.max_width)
@@ -192,8 +193,8 @@ class _InTerminal:
                 overflow="fold",
             )
         for record in self.of.records:
-            grid.add_row(*(Text(column.show(record), _colour(column, record)) for column in columns))
-        yield grid if self.of.records else Text("nothing", "dim")
+            grid.add_row(*(words(column.show(record), _colour(column, record)) for column in columns))
+        yield grid if self.of.records else words("nothing", "dim")
 
     def _fitting(self, width: int) -> list[Column]:
         columns = self.of._columns()

@@ -8,21 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mindgraph_storage.client.client import StorageClient
+from mindgraph_storage.client.paging import paged
 from mindgraph_storage.display.markup import QUIET, Element, View, element, stacked
 from mindgraph_storage.display.values import COLOURS, MARKS, moment, one_line, short, took
-from mindgraph_storage.manifest import ArtifactManifest
 from mindgraph_storage.process import Process, Run, Step
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-    from rich.text import Text
 
 __all__ = ["Timeline", "timeline"]
 
-_PAGE = 1000
 _BAR = 24  # characters of a terminal
 _WIDE = 100
 _SCALE, _LABEL, _ROW, _SIDE = 300, 190, 22, 480  # pixels: the bars, left of them, a line, right of them
@@ -55,7 +54,26 @@ class Timeline(View):
 
     def attempts(self, run: Run) -> list[Step]:
         """The attempts of one run, in the order they started."""
-        return [step for step in self.steps if step.run_id == run.run_id]
+        return self._by_run.get(run.run_id, [])
+
+    @cached_property
+    def _by_run(self) -> dict[str, list[Step]]:
+        found: dict[str, list[Step]] = {}
+        for step in self.steps:
+            found.setdefault(step.run_id, []).append(step)
+        return found
+
+    @cached_property
+    def _ends(self) -> dict[str, datetime]:
+        """When each run ended, or was last heard of."""
+        told = {
+            run.run_id: [
+                run.ended_at or run.started_at,
+                *(s.ended_at or s.started_at for s in self.attempts(run)),
+            ]
+            for run in self.runs
+        }
+        return {run_id: max(times) for run_id, times in told.items()}
 
     def as_json(self) -> dict[str, Any]:
         """The records themselves, under the keys ``process``, ``runs`` and ``steps``."""
@@ -96,8 +114,7 @@ class Timeline(View):
 
     def span(self, step: Step, run: Run) -> Span:
         """Where the attempt lies in its run; what has no end goes on to the run's."""
-        ends = [s.ended_at or s.started_at for s in self.attempts(run)]
-        last = max([run.ended_at or run.started_at, *ends])
+        last = self._ends[run.run_id]
         whole = (last - run.started_at).total_seconds() or 1e-6
         start = min(max(_seconds(run.started_at, step.started_at) / whole, 0), 1)
         length = _seconds(step.started_at, step.ended_at or last) / whole
@@ -121,14 +138,14 @@ class Timeline(View):
 
 def timeline(storage: StorageClient, trace_id: str) -> Timeline:
     """The timeline of a process. Raises NotFound and PermissionDenied as ``get_process`` does."""
-    made: list[ArtifactManifest] = []
-    while page := storage.list_artifacts(trace_id=trace_id, limit=_PAGE, after=made[-1].id if made else None):
-        made += page
     return Timeline(
         storage.get_process(trace_id),
         storage.list_runs(trace_id),
         storage.list_steps(trace_id),
-        {artifact.id: f"{artifact.name} v{artifact.version}" for artifact in made},
+        {
+            made.id: f"{made.name} v{made.version}"
+            for made in paged(storage.list_artifacts, trace_id=trace_id)
+        },
     )
 
 
@@ -159,17 +176,21 @@ class _InTerminal:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
+        from mindgraph_storage.display.terminal import by_status, words
+
         of = self.of
-        yield Text.assemble((of.process.trace_id, "bold"), " ", _coloured(of.process), f" · {of.summary()}")
+        status = by_status(_marked(of.process), of.process.status)
+        yield Text.assemble(words(of.process.trace_id, "bold"), " ", status, f" · {of.summary()}")
         for run in of.runs:
-            yield Text.assemble("\n", (of.heading(run), "bold"))
+            yield words(f"\n{of.heading(run)}", "bold")
             if run.error and not any(step.error for step in of.attempts(run)):
-                yield Text(one_line(run.error), COLOURS["failed"])
+                yield by_status(one_line(run.error), "failed")
             yield self._run(run, with_bars=options.max_width >= _WIDE)
 
     def _run(self, run: Run, *, with_bars: bool) -> RenderableType:
         from rich.table import Table
-        from rich.text import Text
+
+        from mindgraph_storage.display.terminal import by_status, words
 
         grid = Table.grid(padding=(0, 2))
         grid.add_column(no_wrap=True, overflow="ellipsis", max_width=28)
@@ -179,10 +200,12 @@ class _InTerminal:
         grid.add_column(no_wrap=True, justify="right")
         grid.add_column(overflow="fold")
         for step in self.of.attempts(run):
-            bar = [Text(self._bar(step, run), COLOURS[step.status])] if with_bars else []
-            did = Text(_did(self.of, step))
             grid.add_row(
-                f"  {_label(step)}", _coloured(step), *bar, took(step.started_at, step.ended_at), did
+                words(f"  {_label(step)}"),
+                by_status(_marked(step), step.status),
+                *([by_status(self._bar(step, run), step.status)] if with_bars else []),
+                took(step.started_at, step.ended_at),
+                words(_did(self.of, step)),
             )
         return grid
 
@@ -190,12 +213,6 @@ class _InTerminal:
         span = self.of.span(step, run)
         before = min(int(span.start * _BAR), _BAR - 1)
         return " " * before + "━" * max(1, min(round(span.length * _BAR), _BAR - before))
-
-
-def _coloured(record: Process | Step) -> Text:
-    from rich.text import Text
-
-    return Text(_marked(record), COLOURS[record.status])
 
 
 # -------------------------------------------------------------------- in a notebook

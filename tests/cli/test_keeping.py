@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -193,6 +195,21 @@ def test_unavailable(mindgraph: Mindgraph, tmp_path: Path) -> None:
     assert done.exit_code == 5
     assert done.stderr.startswith("UNAVAILABLE ")
     assert done.stderr.count("\n") == 1
+
+
+def test_what_a_log_says_is_for_who_asks(folder: Path) -> None:
+    """A database that was tampered with is told in one line; with ``--verbose`` the reason is there."""
+    with closing(sqlite3.connect(folder / "storage.db")) as database, database:
+        database.execute("UPDATE artifacts SET context = '{'")
+    command = [*PROGRAM, "artifacts", "--data-dir", str(folder)]
+
+    quiet = subprocess.run(command, capture_output=True, text=True, check=False)
+    verbose = subprocess.run([*command, "--verbose"], capture_output=True, text=True, check=False)
+
+    assert quiet.returncode == verbose.returncode == 1
+    assert quiet.stderr.startswith("INTERNAL ")
+    assert quiet.stderr.count("\n") == 1
+    assert "ValueError: EOF while parsing" in verbose.stderr
 
 
 def test_a_broker_that_is_not_there(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_says_when_there_are_more(mindgraph: Mindgraph, made: Made) -> None:
 def test_pages_follow_each_other(mindgraph: Mindgraph, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is longer than a page of the service comes whole, and once."""
     whole = mindgraph("artifacts").stdout
-    monkeypatch.setattr("mindgraph_storage.cli.finding._PAGE", 2)
+    monkeypatch.setattr("mindgraph_storage.client.paging._PAGE", 2)
 
     assert mindgraph("artifacts", "--all").stdout == mindgraph("artifacts").stdout == whole
     assert mindgraph("show", f"{TRACE}/draft@2").exit_code == 0

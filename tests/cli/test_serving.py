@@ -11,6 +11,19 @@ from tests.cli.terminal import PROGRAM
 from tests.servers import RabbitMQ
 
 
+def test_serve_says_what_it_waits_for(tmp_path: Path) -> None:
+    """Without a broker it goes on trying, and its log says so."""
+    where = ["--service-url", "amqp://127.0.0.1:1", "--data-dir", str(tmp_path)]
+
+    with subprocess.Popen([*PROGRAM, "serve", *where], stderr=subprocess.PIPE, text=True) as service:
+        assert service.stderr is not None
+        assert "WARNING" in service.stderr.readline()
+        service.send_signal(signal.SIGTERM)
+        service.stderr.read()
+
+    assert service.returncode == 0
+
+
 def test_serve_and_look(broker: RabbitMQ, tmp_path: Path) -> None:
     """The service says when it takes commands, answers the command line, and ends with 0 when told to."""
     folder = tmp_path / "data"
