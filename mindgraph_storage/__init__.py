@@ -1,7 +1,8 @@
 """Durable, versioned artifacts with provenance for LangGraph agents."""
 
-from mindgraph_storage.assembly import open_storage
-from mindgraph_storage.client import StorageClient
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from mindgraph_storage.errors import (
     AlreadyExists,
     DataLoss,
@@ -16,7 +17,11 @@ from mindgraph_storage.errors import (
     Unauthenticated,
     Unavailable,
 )
-from mindgraph_storage.manifest import ArtifactContext, ArtifactManifest, ArtifactRef
+
+if TYPE_CHECKING:
+    from mindgraph_storage.assembly import open_storage
+    from mindgraph_storage.client import StorageClient
+    from mindgraph_storage.manifest import ArtifactContext, ArtifactManifest, ArtifactRef
 
 __all__ = [
     "AlreadyExists",
@@ -37,3 +42,22 @@ __all__ = [
     "Unavailable",
     "open_storage",
 ]
+
+_HOMES = {  # imported when first asked for: the command line's help needs neither SQLAlchemy nor pydantic
+    "ArtifactContext": "mindgraph_storage.manifest",
+    "ArtifactManifest": "mindgraph_storage.manifest",
+    "ArtifactRef": "mindgraph_storage.manifest",
+    "StorageClient": "mindgraph_storage.client",
+    "open_storage": "mindgraph_storage.assembly",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if (home := _HOMES.get(name)) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

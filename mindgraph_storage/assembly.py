@@ -18,17 +18,17 @@ from mindgraph_storage.client.client import StorageClient
 from mindgraph_storage.client.delivery import Delivery
 from mindgraph_storage.client.transport import InProcess, Transport, Uploads
 from mindgraph_storage.errors import FailedPrecondition, InvalidArgument
-from mindgraph_storage.messages import OPERATOR
+from mindgraph_storage.messages import OPERATOR, decode_answer, encode_request
 from mindgraph_storage.process import Place
+from mindgraph_storage.requests import SignedUploadOutput, SignUpload
 from mindgraph_storage.service.service import StorageService
 from mindgraph_storage.settings import Settings, read_settings
 from mindgraph_storage.tiers import urls
-from mindgraph_storage.tiers.files import ArtifactFiles
+from mindgraph_storage.tiers.disk_errors import translated
+from mindgraph_storage.tiers.files import ArtifactFiles, open_files
 from mindgraph_storage.tiers.tables import open_database
 
-__all__ = ["open_storage", "serve"]
-
-_CARRY_UP_TO = 64 << 10  # bytes; above that a sync of its own costs less than writing the content twice
+__all__ = ["open_storage", "own_database", "serve"]
 
 
 def open_storage(
@@ -49,10 +49,11 @@ def open_storage(
     """Opens the storage, with nothing to set up: everything lives under ``data_dir`` (``.data``).
 
     ``database_url`` is ``sqlite:///path`` or ``postgresql://user:password@host/database`` (extra
-    ``postgres``), ``artifacts_url`` is ``file:///path``. What is left out is taken from its ``MINDGRAPH_…``
-    variable. With ``agent_id`` the client acts as that agent, without one as the
-    operator. With ``durability="full"``, the default, what was saved survives the loss of power;
-    ``"relaxed"`` is faster and survives the death of the process. A recorded run says every
+    ``postgres``). ``artifacts_url`` is ``file:///path``, ``s3://bucket/prefix`` (extra ``s3``; credentials
+    and endpoint by the ``AWS_…`` variables) or any URL that fsspec knows. What is left out is taken from its
+    ``MINDGRAPH_…`` variable. With ``agent_id`` the client acts as that agent, without one as the operator.
+    With ``durability="full"``, the default, what was saved survives the loss of power; ``"relaxed"`` is
+    faster and survives the death of the process. A recorded run says every
     ``heartbeat_seconds`` (10) that it is alive; one that was silent for ``lost_after_seconds`` (30) is lost.
     Many processes may open the same storage.
 
@@ -130,7 +131,7 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
         raise InvalidArgument("service_url: give the broker's, e.g. amqp://localhost", setting="service_url")
     with _needing("mindbus"):
         from mindgraph_storage.service.amqp import MindBusNode
-    service, _ = _open_service(settings, settings.operators, carry_up_to=0)
+    service, _ = _open_service(settings, settings.operators, registers=False)
     try:
         node = MindBusNode(
             service,
@@ -152,33 +153,59 @@ async def _until_signalled(
     await run(stop, on_ready)
 
 
-def _near(settings: Settings) -> tuple[Transport, ArtifactFiles]:
+def _near(settings: Settings) -> tuple[Transport, Uploads]:
     """A service in this process."""
-    service, files = _open_service(settings, [OPERATOR], carry_up_to=_CARRY_UP_TO)
+    service, files = _open_service(settings, [OPERATOR], registers=True)
     return InProcess(service.answer, service.close), files
 
 
-def _far(settings: Settings, service_url: str) -> tuple[Transport, ArtifactFiles]:
-    """A service on the other side of a broker; uploads are put where it finds them."""
+def _far(settings: Settings, service_url: str) -> tuple[Transport, Uploads]:
+    """A service on the other side of a broker; uploads are put where it finds them.
+
+    That is in the files both see. A client that was told of none uploads to URLs that the service signs.
+    """
     with _needing("mindbus"):
         from mindgraph_storage.client.amqp import MindBus
     transport = MindBus(service_url, timeout_seconds=settings.timeout_seconds)
-    root = _artifacts_root(settings, settings.data_dir.absolute())
-    shared = settings.data_dir if "data_dir" in settings.model_fields_set else root.parent
-    sync = settings.durability == "full"
-    return transport, ArtifactFiles(root, shared, sync=sync, registers=False)
+    if not {"data_dir", "artifacts_url"} & settings.model_fields_set:
+        return transport, _signed_uploads(transport, settings.agent_id or OPERATOR)
+    return transport, open_files(
+        settings.artifacts_url, _shared_folder(settings), sync=settings.durability == "full", registers=False
+    )
+
+
+def _signed_uploads(transport: Transport, agent_id: str) -> Uploads:
+    with _needing("s3"):
+        from mindgraph_storage.client.signed import SignedUploads
+
+    def sign(request: SignUpload) -> SignedUploadOutput:
+        return decode_answer(transport.send(encode_request(request, agent_id, None, None)), request)
+
+    return SignedUploads(sign)
+
+
+def _shared_folder(settings: Settings) -> Path:
+    """The data folder, also of a client that knows only the artifacts in it."""
+    url = settings.artifacts_url or ""
+    if "data_dir" in settings.model_fields_set or not url.startswith("file://"):
+        return settings.data_dir.absolute()
+    return Path(url.removeprefix("file://")).parent
 
 
 def _open_service(
-    settings: Settings, operators: Iterable[str], *, carry_up_to: int
+    settings: Settings, operators: Iterable[str], *, registers: bool
 ) -> tuple[StorageService, ArtifactFiles]:
+    """With ``registers`` it registers what is uploaded in this process."""
     sync = settings.durability == "full"
     folder = settings.data_dir.absolute()
-    own_database = sa.URL.create("sqlite", database=str(folder / "storage.db"))
-    url = urls.database_url(settings.database_url or own_database, "database_url", "storage.db")
-    if urls.is_postgres(url):
-        carry_up_to = 0  # a server's commit syncs nothing of this disk
-    files = ArtifactFiles(_artifacts_root(settings, folder), folder, sync=sync, carry_up_to=carry_up_to)
+    url = urls.database_url(settings.database_url or own_database(folder), "database_url", "storage.db")
+    files = open_files(
+        settings.artifacts_url,
+        folder,
+        sync=sync,
+        registers=registers,
+        carries=not urls.is_postgres(url),  # a server's commit syncs nothing of this disk
+    )
     engine = open_database(url, sync=sync, pool_size=settings.pool_size)
     service = StorageService(
         engine,
@@ -201,13 +228,11 @@ def _needing(extra: str) -> Iterator[None]:
         ) from error
 
 
-def _artifacts_root(settings: Settings, folder: Path) -> Path:
-    if settings.artifacts_url is None:
-        return folder / "artifacts"
-    scheme, found, path = settings.artifacts_url.partition("://")
-    if not found or scheme != "file" or not path.startswith("/"):
-        raise InvalidArgument(f"artifacts_url: {settings.artifacts_url!r} is no file URL; write file:///path")
-    return Path(path)
+def own_database(folder: Path) -> sa.URL:
+    """The database of a data folder that has no other; makes the folder."""
+    with translated("the storage's folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+    return sa.URL.create("sqlite", database=str(folder / "storage.db"))
 
 
 def _current_place() -> Place | None:

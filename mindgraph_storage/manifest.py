@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from typing_extensions import TypedDict
 
+from mindgraph_storage.shown import Shown
+
 __all__ = [
     "AgentId",
     "ArtifactContext",
@@ -160,7 +162,7 @@ class ArtifactRef(TypedDict):
     status: str
 
 
-class ArtifactManifest(_Record):
+class ArtifactManifest(Shown, _Record):
     """The manifest of one stored version of one artifact; field by field as in SPEC section 2."""
 
     id: ArtifactId
@@ -196,7 +198,7 @@ class ArtifactManifest(_Record):
         )
 
 
-class Lineage(_Record):
+class Lineage(Shown, _Record):
     """The provenance graph around one artifact, as far as its requester may read.
 
     ``artifacts`` holds the artifact itself, everything it was made from and everything made from it,

@@ -12,6 +12,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from mindgraph_storage.shown import Shown
+
 __all__ = [
     "ENDED_WELL",
     "Loads",
@@ -35,7 +37,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Process(_Record):
+class Process(Shown, _Record):
     """Everything done under one ``trace_id``; ``status`` is that of its latest run.
 
     A process that only has artifacts saved outside any graph has no run and counts as ``completed``.
@@ -47,19 +49,19 @@ class Process(_Record):
     updated_at: datetime
 
 
-class Run(_Record):
+class Run(Shown, _Record):
     """One invocation of a graph. ``error`` is the repr of the exception that ended a failed run."""
 
     run_id: str
     trace_id: str
-    thread_id: str | None
+    thread_id: str | None = None
     status: ProcessStatus
     started_at: datetime
-    ended_at: datetime | None
-    error: str | None
+    ended_at: datetime | None = None
+    error: str | None = None
 
 
-class Step(_Record):
+class Step(Shown, _Record):
     """One attempt to execute a node (``step_id``), with the artifacts it saved and loaded.
 
     ``from_checkpoint_id`` is the checkpoint the attempt began from and ``produced_checkpoint_id`` the one
@@ -71,18 +73,18 @@ class Step(_Record):
     step_id: str
     trace_id: str
     run_id: str
-    thread_id: str | None
+    thread_id: str | None = None
     task_id: str
     checkpoint_ns: str
-    from_checkpoint_id: str | None
-    produced_checkpoint_id: str | None
+    from_checkpoint_id: str | None = None
+    produced_checkpoint_id: str | None = None
     superstep: int
     attempt: int
     agent_id: str
     status: StepStatus
     started_at: datetime
-    ended_at: datetime | None
-    error: str | None
+    ended_at: datetime | None = None
+    error: str | None = None
     saved: list[str] = []
     loaded: list[str] = []
 

@@ -29,8 +29,14 @@ from mindgraph_storage.manifest import (
     Visibility,
 )
 from mindgraph_storage.process import Process, ProcessStatus, Run, Step, StepStatus
+from mindgraph_storage.shown import Shown
 
 _MOST_AT_ONCE = 1000
+_MOST_SECONDS = 7 * 24 * 3600  # of a signature, by AWS Signature Version 4
+_MOST_IN_ONE_REQUEST = 5 << 30  # bytes, by S3
+
+UploadId = Annotated[str, Field(pattern=r"^up_[0-9a-f]{32}$")]
+"""``up_`` and 32 hex digits."""
 
 Superstep = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
@@ -106,6 +112,14 @@ class UriOutput(Message):
     uri: str
 
 
+class SignedUploadOutput(Message):
+    """Where to put the content, by an HTTP PUT with exactly these headers."""
+
+    upload_id: UploadId
+    url: str = Field(repr=False)  # whoever has it may use it
+    headers: dict[str, str]
+
+
 class RegisterOutput(Message):
     """``already_exists`` is there, and true, only where this very artifact was registered before."""
 
@@ -154,7 +168,7 @@ class Finding(Message):
     reason: str
 
 
-class Report(Message):
+class Report(Shown, Message):
     """What upkeep found or did, file by file; ``checked`` counts the artifacts it looked at."""
 
     findings: list[Finding]
@@ -221,7 +235,7 @@ class RegisterArtifact(Request[RegisterOutput]):
     deferrable = True
 
     artifact_id: ArtifactId
-    upload_id: str = Field(pattern=r"^up_[0-9a-f]{32}$")
+    upload_id: UploadId
     trace_id: TraceId
     name: ArtifactName
     step_id: StepId | None = None
@@ -265,6 +279,7 @@ class ListArtifacts(Request[ManifestsOutput]):
     model_name: str | None = None
     prompt_version: str | None = None
     input_artifact: str | None = None
+    id_prefix: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     attempt_id: str | None = None
@@ -275,13 +290,26 @@ class ListArtifacts(Request[ManifestsOutput]):
 
 
 class GetArtifactUri(Request[UriOutput]):
-    """``expires_in`` is in seconds and counts where the file system can sign (RFC 3986 URI)."""
+    """``expires_in`` is in seconds, at most seven days, and counts where the store can sign."""
 
     action = "get_artifact_uri"
     output = UriOutput
 
     artifact_id: ArtifactId
-    expires_in: int | None = Field(None, ge=1)
+    expires_in: int = Field(3600, ge=1, le=_MOST_SECONDS)
+
+
+class SignUpload(Request[SignedUploadOutput]):
+    """For a client that has no credentials for the store: lets it upload exactly this content, to register it
+    then. An upload that is never registered is collected.
+    """
+
+    action = "sign_upload"
+    output = SignedUploadOutput
+
+    size_bytes: int = Field(ge=0, le=_MOST_IN_ONE_REQUEST)
+    checksum: Checksum
+    expires_in: int = Field(3600, ge=1, le=_MOST_SECONDS)
 
 
 class DeleteArtifact(Request[Done]):
@@ -298,6 +326,44 @@ class GetLineage(Request[LineageOutput]):
     output = LineageOutput
 
     artifact_id: ArtifactId
+
+
+class ImportProcess(Request[Done]):
+    """Operator only: enters a process of another storage as its records say. What is there stays as it is.
+
+    Who ran a step or owns an artifact of it takes part in it here too.
+    """
+
+    action = "import_process"
+    output = Done
+
+    process: Process
+    runs: list[Run] = []
+    steps: list[Step] = []
+
+    @model_validator(mode="after")
+    def _is_one_process(self) -> Self:
+        run_ids = {run.run_id for run in self.runs}
+        trace_ids = {run.trace_id for run in self.runs} | {step.trace_id for step in self.steps}
+        if trace_ids - {self.process.trace_id}:
+            raise ValueError("runs and steps must be of the process")
+        if {step.run_id for step in self.steps} - run_ids:
+            raise ValueError("the run of every step must be there")
+        return self
+
+
+class ImportArtifact(Request[RegisterOutput]):
+    """Operator only: registers an upload under the manifest it has in another storage.
+
+    Id, version, times and owner stay; ``uri`` is this storage's, and the process must have been imported.
+    Idempotent by id and checksum.
+    """
+
+    action = "import_artifact"
+    output = RegisterOutput
+
+    manifest: ArtifactManifest
+    upload_id: str = Field(pattern=r"^up_[0-9a-f]{32}$")
 
 
 class Recover(Request[ReportOutput]):
@@ -542,6 +608,7 @@ class ListProcesses(Request[ProcessesOutput]):
 
     status: ProcessStatus | None = None
     thread_id: str | None = None
+    id_prefix: str | None = None
     limit: int = Field(100, ge=1, le=_MOST_AT_ONCE)
     after: TraceId | None = None
 

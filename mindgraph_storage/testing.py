@@ -83,6 +83,10 @@ class _Uploads:
     def __init__(self, inner: Uploads, outage: Outage) -> None:
         self._inner, self._outage = inner, outage
 
+    @property
+    def reads_signed(self) -> bool:
+        return self._inner.reads_signed
+
     def stage(self, chunks: Iterable[bytes], /) -> StagedUpload:
         self._must_be_there()
         return self._inner.stage(chunks)

@@ -1,7 +1,7 @@
 """Trace context (https://www.w3.org/TR/trace-context/) and, where the program uses OpenTelemetry, spans.
 
-OpenTelemetry is never imported here first: a program that has it set up has imported it, and one that does
-not pays nothing. Spans carry ids, never content.
+OpenTelemetry is never imported here first, and one that somebody imported (LangSmith does) but nobody set up
+is left alone: a program that does not use it pays nothing. Spans carry ids, never content.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def span(request: Request[Any], kind: Kind, traceparent: str | None = None) -> I
     It continues ``traceparent`` where that is given, else the current span.
     """
     told = traceparent or _given.get()
-    if "opentelemetry.trace" not in sys.modules:
+    if not _is_set_up():
         yield told
         return
     from opentelemetry import trace
@@ -60,6 +60,11 @@ def span(request: Request[Any], kind: Kind, traceparent: str | None = None) -> I
         carrier: dict[str, str] = {}
         TraceContextTextMapPropagator().inject(carrier)
         yield carrier.get("traceparent", told)
+
+
+def _is_set_up() -> bool:
+    trace = sys.modules.get("opentelemetry.trace")
+    return trace is not None and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 def _parent(told: str | None, is_remote: bool) -> Any:

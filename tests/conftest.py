@@ -1,22 +1,26 @@
 """The one fixture every suite runs through: a storage, on the backend asked for.
 
-A backend is a function that opens the same storage again and again; tests that need two clients, or one
-after another, call it twice. What a test opens by itself with ``open_storage(tmp_path / "data")`` is that
-storage too: where the database is somewhere else the environment says so.
+A backend is a set of environment variables, as a user would set them: whatever opens a storage while it is in
+force, in this process or in another one, opens it there. Tests that need two clients, or one after another,
+open it twice.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from mindgraph_storage import StorageClient, open_storage
 from tests.mindbus.services import Service, Services
+from tests.object_store import S3Server, seaweedfs
 from tests.postgres_server import PostgresServer
 from tests.servers import RabbitMQ, rabbitmq
+from tests.stored import Key, MemoryKeys, S3Keys, Stored
 
 OpenStorage = Callable[..., StorageClient]
 
@@ -98,16 +102,44 @@ def database_url(postgres_server: PostgresServer) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server of its own."""
+    with seaweedfs() as server:
+        yield server
+
+
 @pytest.fixture
-def environment(backend: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings that make ``open_storage`` open the backend."""
-    if backend == "postgres":
-        monkeypatch.setenv("MINDGRAPH_DATABASE_URL", request.getfixturevalue("database_url"))
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The same server, with its credentials in the environment."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server
+
+
+@pytest.fixture
+def stored(
+    backend: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Stored:
+    """The folder that holds ``artifacts/``, ``temp/`` and ``orphans/`` of the backend's storage."""
+    match backend:
+        case "s3":
+            server: S3Server = request.getfixturevalue("s3")
+            url = server.new_url()
+            monkeypatch.setenv("MINDGRAPH_ARTIFACTS_URL", url)
+            return Key(S3Keys(server), urlsplit(url).path.lstrip("/"))
+        case "memory":
+            folder = uuid.uuid4().hex
+            monkeypatch.setenv("MINDGRAPH_ARTIFACTS_URL", f"memory://{folder}")
+            return Key(MemoryKeys(), folder)
+        case "postgres":
+            monkeypatch.setenv("MINDGRAPH_DATABASE_URL", request.getfixturevalue("database_url"))
+    return tmp_path / "data"
 
 
 @pytest.fixture
 def open_again(
-    backend: str, environment: None, tmp_path: Path, request: pytest.FixtureRequest
+    backend: str, stored: Stored, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[OpenStorage]:
     """Opens the backend's storage; every call opens the same one. All are closed at the end."""
     with ExitStack() as stack:

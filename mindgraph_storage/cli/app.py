@@ -1,85 +1,64 @@
-"""The verbs, and what all of them share: options that are settings, and errors a person can read."""
+"""The verbs, as help lists them. Each is a plain function; ``as_command`` adds what they share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Callable
+from typing import Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from mindgraph_storage.errors import StorageError
+from mindgraph_storage.cli.chosen import as_command, takes_options
+from mindgraph_storage.cli.database import current, history, upgrade
+from mindgraph_storage.cli.demo import demo
+from mindgraph_storage.cli.keeping import buffer_flush, buffer_list, collect, delete, verify
+from mindgraph_storage.cli.looking import artifacts, lineage, log, processes, show, steps
+from mindgraph_storage.cli.moving import export, import_
+from mindgraph_storage.cli.reading import cat, diff, open_
+from mindgraph_storage.cli.serve import serve
 
-__all__ = ["app", "console", "told"]
+__all__ = ["app"]
 
-console = Console(stderr=True, highlight=False)
-"""For what is said to a person; results go to stdout."""
+_EXITS = (
+    "Exit codes: 0 done; 1 failed, found a problem (verify) or a difference (diff); 2 wrong use; "
+    "3 not found; 4 not permitted; 5 unavailable."
+)
+_VERBS: dict[str, list[Callable[..., None]]] = {
+    "Begin": [demo],
+    "Look": [processes, log, steps, artifacts, show, lineage],
+    "Read": [cat, open_, diff],
+    "Carry": [export, import_],
+    "Look after": [verify, collect, delete, serve],
+}
 
 app = typer.Typer(
     name="mindgraph",
-    help="Durable, versioned artifacts with provenance for LangGraph agents.",
     no_args_is_help=True,
+    epilog=_EXITS,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Where everything lives.", envvar="MINDGRAPH_DATA_DIR", show_default=".data"),
-]
-DatabaseUrl = Annotated[str | None, typer.Option(help="sqlite:///path", envvar="MINDGRAPH_DATABASE_URL")]
-ArtifactsUrl = Annotated[str | None, typer.Option(help="file:///path", envvar="MINDGRAPH_ARTIFACTS_URL")]
-ServiceUrl = Annotated[
-    str | None,
-    typer.Option(help="The broker: amqp://user:password@host:port/vhost", envvar="MINDGRAPH_SERVICE_URL"),
-]
+
+def _mindgraph(context: typer.Context, **given: Any) -> None:
+    """Durable, versioned artifacts with provenance for LangGraph agents.
+
+    Records are tables in a terminal, tab-separated lines in a pipe, and JSON with
+    --json. Options that say which storage stand before or after the verb.
+    """
+    context.obj = {name: value for name, value in given.items() if value is not None}
 
 
-@app.callback()
-def _mindgraph() -> None:
-    """Durable, versioned artifacts with provenance for LangGraph agents."""
+app.callback(epilog=_EXITS)(takes_options(_mindgraph))
+for _panel, _verbs in _VERBS.items():
+    for _verb in _verbs:
+        app.command(_verb.__name__.rstrip("_"), rich_help_panel=_panel)(as_command(_verb))
 
+_buffer = typer.Typer(help="What waits for a service that could not be reached.", no_args_is_help=True)
+_buffer.command("list")(as_command(buffer_list))
+_buffer.command("flush")(as_command(buffer_flush))
+app.add_typer(_buffer, name="buffer", rich_help_panel="Look after")
 
-@contextmanager
-def told() -> Iterator[None]:
-    """Around a verb: a StorageError is told in one line and ends it with exit code 1."""
-    try:
-        yield
-    except StorageError as error:
-        console.print(f"[red]{error.code}[/red] {escape(error.message)}", soft_wrap=True)
-        raise typer.Exit(1) from None
-
-
-@app.command()
-def serve(
-    service_url: ServiceUrl = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    artifacts_url: ArtifactsUrl = None,
-    node: Annotated[
-        str | None, typer.Option(help="Its name on MindBus.", show_default="storage-primary")
-    ] = None,
-    operator: Annotated[
-        list[str] | None,
-        typer.Option(help="A requester with the operator's right; may repeat.", show_default="nobody"),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Commands at once, of each of its two queues.", show_default="4")
-    ] = None,
-) -> None:
-    """Run the Storage Service on RabbitMQ until SIGINT or SIGTERM; it finishes what it took."""
-    from mindgraph_storage.cli.serve import run
-
-    with told():
-        run(
-            service_url=service_url,
-            data_dir=data_dir,
-            database_url=database_url,
-            artifacts_url=artifacts_url,
-            node=node,
-            operators=operator or None,
-            workers=workers,
-        )
+_db = typer.Typer(help="Which release the database's tables are of.", no_args_is_help=True)
+for _verb in (upgrade, current, history):
+    _db.command(_verb.__name__)(as_command(_verb))
+app.add_typer(_db, name="db", rich_help_panel="Look after")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Annotated
 
-from rich.logging import RichHandler
+import typer
 
-from mindgraph_storage.assembly import serve
-from mindgraph_storage.cli.app import console
-from mindgraph_storage.settings import read_settings
+from mindgraph_storage.cli.chosen import Chosen, console
 
-__all__ = ["run"]
+__all__ = ["serve"]
 
 
 class _WithIds(logging.Formatter):
@@ -24,13 +22,29 @@ class _WithIds(logging.Formatter):
         return " ".join([super().format(record), *(f"{name}={value}" for name, value in ids.items())])
 
 
-def run(**given: Any) -> None:
-    """Serves until a signal. Raises StorageError where it cannot."""
-    settings = read_settings(**given)
+def serve(
+    chosen: Chosen,
+    node: Annotated[
+        str | None, typer.Option(help="Its name on MindBus.", show_default="storage-primary")
+    ] = None,
+    operator: Annotated[
+        list[str] | None,
+        typer.Option(help="A requester with the operator's right; may repeat.", show_default="nobody"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Commands at once, of each of its two queues.", show_default="4")
+    ] = None,
+) -> None:
+    """Run the Storage Service on RabbitMQ until SIGINT or SIGTERM; it finishes what it took."""
+    from rich.logging import RichHandler
+
+    from mindgraph_storage import assembly
+
+    settings = chosen.settings(node=node, operators=operator or None, workers=workers)
     handler = RichHandler(console=console, show_path=False)
     handler.setFormatter(_WithIds("%(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("aiormq").setLevel(
         logging.CRITICAL
     )  # says with a traceback what is said in a line below
-    serve(settings, lambda: console.print(f"{settings.node} takes commands"))
+    assembly.serve(settings, lambda: console.print(f"{settings.node} takes commands"))

@@ -37,7 +37,7 @@ from mindgraph_storage.client.flusher import Progress
 from mindgraph_storage.client.heartbeat import Heartbeat
 from mindgraph_storage.client.outbox import Unsent
 from mindgraph_storage.client.transport import StagedUpload
-from mindgraph_storage.errors import FailedPrecondition, InvalidArgument, Unavailable
+from mindgraph_storage.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
 from mindgraph_storage.manifest import (
     ArtifactContext,
     ArtifactManifest,
@@ -58,6 +58,7 @@ from mindgraph_storage.requests import (
     GetLineage,
     GetProcess,
     HeldBy,
+    ImportArtifact,
     ListArtifacts,
     ListProcesses,
     ListRuns,
@@ -284,7 +285,9 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         return manifest, self._open(manifest)
 
     def _open(self, manifest: ArtifactManifest) -> BinaryIO:
-        return self._delivery.open(manifest.uri, manifest.size_bytes, manifest.checksum)
+        is_signed = self._delivery.reads_signed and manifest.status != "uploading"  # that is in the buffer
+        uri = self.get_artifact_uri(manifest) if is_signed else manifest.uri
+        return self._delivery.open(uri, manifest.size_bytes, manifest.checksum)
 
     def _loaded(self, manifest: ArtifactManifest) -> None:
         """What a step loaded becomes an input of what it saves next."""
@@ -309,6 +312,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         model_name: str | None = None,
         prompt_version: str | None = None,
         input_artifact: Artifact | None = None,
+        id_prefix: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         latest: bool = False,
@@ -323,10 +327,10 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         and of another process or thread they are all there are.
 
         ``checkpoint_id`` gives what is visible there: saved by the steps that led to it. ``input_artifact``
-        gives what was made directly from it. ``latest`` leaves the newest of what fits under each name.
-        ``created_after`` is inclusive, ``created_before`` exclusive. The next page is ``after`` the last
-        artifact of this one. Values out of checkpoints are listed for their ``artifact_type``,
-        ``checkpoint_value``, alone.
+        gives what was made directly from it, ``id_prefix`` those whose id starts so. ``latest`` leaves the
+        newest of what fits under each name. ``created_after`` is inclusive, ``created_before`` exclusive. The
+        next page is ``after`` the last artifact of this one. Values out of checkpoints are listed for their
+        ``artifact_type``, ``checkpoint_value``, alone.
         """
         asked = {k: v for k, v in locals().items() if k != "self" and v is not None}
         for pointer in ("input_artifact", "after"):
@@ -336,10 +340,11 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         return self.request(validated(ListArtifacts, asked)).manifests
 
     def get_artifact_uri(self, artifact: Artifact, *, expires_in: int | None = None) -> str:
-        """A URI to read the bytes, good for ``expires_in`` seconds where the file system can sign it."""
-        return self.request(
-            validated(GetArtifactUri, {"artifact_id": id_of(artifact), "expires_in": expires_in})
-        ).uri
+        """A URI to read the bytes. Where the store can sign it is an HTTP URL that anybody can read, good for
+        ``expires_in`` seconds (3600; at most seven days), and else the manifest's.
+        """
+        asked = {"artifact_id": id_of(artifact)} | ({} if expires_in is None else {"expires_in": expires_in})
+        return self.request(validated(GetArtifactUri, asked)).uri
 
     def delete_artifact(self, artifact: Artifact) -> None:
         """Operator only: id and checksum stay, the bytes go at the next ``collect``.
@@ -351,6 +356,18 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     def lineage(self, artifact: Artifact) -> Lineage:
         """What the artifact was made from and what was made from it, all the way in both directions."""
         return self.request(validated(GetLineage, {"artifact_id": id_of(artifact)})).lineage
+
+    def import_artifact(self, manifest: ArtifactManifest, content: BinaryIO) -> bool:
+        """Operator only: an artifact of another storage, under its own id, version, times and owner.
+
+        ``content`` is its bytes, read in constant memory; its process must have been imported
+        (``requests.ImportProcess``). False where it is here already. Raises DataLoss where the bytes are not
+        those of the manifest, AlreadyExists where its id or its version is another artifact's here.
+        """
+        with self._delivery.uploaded(contents.encode(content, manifest.content_type).chunks) as upload:
+            if (upload.size_bytes, upload.checksum) != (manifest.size_bytes, manifest.checksum):
+                raise DataLoss(f"{manifest.id}: the bytes are not those of its manifest")
+            return self.request(ImportArtifact(manifest=manifest, upload_id=upload.upload_id)).registered
 
     # ---------------------------------------------------------------- looking after
 
@@ -392,11 +409,21 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         *,
         status: ProcessStatus | None = None,
         thread_id: str | None = None,
+        id_prefix: str | None = None,
         limit: int = 100,
         after: str | None = None,
     ) -> list[Process]:
-        """The processes the requester takes part in, newest first; the next page is ``after`` a trace_id."""
-        asked = {"status": status, "thread_id": thread_id, "limit": limit, "after": after}
+        """The processes the requester takes part in, newest first; the next page is ``after`` a trace_id.
+
+        ``id_prefix`` gives those whose ``trace_id`` starts so.
+        """
+        asked = {
+            "status": status,
+            "thread_id": thread_id,
+            "id_prefix": id_prefix,
+            "limit": limit,
+            "after": after,
+        }
         return self.request(validated(ListProcesses, asked)).processes
 
     def list_runs(self, trace_id: str) -> list[Run]:
@@ -419,6 +446,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     aget_artifact_uri = _awaited(get_artifact_uri)
     adelete_artifact = _awaited(delete_artifact)
     alineage = _awaited(lineage)
+    aimport_artifact = _awaited(import_artifact)
     averify = _awaited(verify)
     acollect = _awaited(collect)
     aflush_buffer = _awaited(flush_buffer)

@@ -229,6 +229,10 @@ class Delivery:
             return again.upload_id
         return request.upload_id
 
+    @property
+    def reads_signed(self) -> bool:
+        return self._uploads.reads_signed
+
     def open(self, uri: str, size_bytes: int, checksum: str, /) -> BinaryIO:
         if not uri.startswith(f"{self._buffer.folder.as_uri()}/"):
             return self._files.call(partial(self._uploads.open, uri, size_bytes, checksum), self._closing)

@@ -35,7 +35,13 @@ class StagedUpload(Protocol):
 
 
 class Uploads(Protocol):
-    """Where a client puts and finds bytes: content never travels in a message."""
+    """Where a client puts and finds bytes: content never travels in a message.
+
+    With ``reads_signed`` the client has no access of its own: ``open`` takes a URL the service has signed.
+    """
+
+    @property
+    def reads_signed(self) -> bool: ...
 
     def stage(self, chunks: Iterable[bytes], /) -> StagedUpload:
         """Writes the chunks durably into ``temp/``; whole, or an error and nothing."""

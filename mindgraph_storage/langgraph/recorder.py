@@ -181,17 +181,15 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         return has_saved or (bool(self._attempts) and self.outbox.holds(FinishStep))
 
     def link(self, made: LinkCheckpoint) -> bool:
-        """A checkpoint was persisted; True: send now.
+        """A checkpoint was persisted; True: send now, because it makes visible what was saved.
 
-        That is where it makes visible what was saved, and where it would be the second that nobody knows:
-        after a crash only the last one is found again.
+        Another one is told with the next start. After a crash it is found in the saver, with those before it.
         """
         self.begins_at(made.checkpoint_ns, made.checkpoint_id)
         self._checkpoints[made.checkpoint_ns] = made.checkpoint_id
-        is_second = self.outbox.holds(LinkCheckpoint)
         shows = self._shows_saved(made)
         self.outbox.add(made, sync=shows)
-        return shows or is_second
+        return shows
 
     def _shows_saved(self, made: LinkCheckpoint) -> bool:
         if made.checkpoint_ns != self._base.graph_ns or made.source != "loop" or made.superstep is None:

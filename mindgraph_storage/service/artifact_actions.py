@@ -32,6 +32,8 @@ from mindgraph_storage.requests import (
     RegisterArtifact,
     RegisterOutput,
     Request,
+    SignedUploadOutput,
+    SignUpload,
     UriOutput,
 )
 from mindgraph_storage.service.access import Asker
@@ -56,6 +58,7 @@ class ArtifactActions:
             GetArtifact: self.get,
             ListArtifacts: self.list,
             GetArtifactUri: self.get_uri,
+            SignUpload: self.sign_upload,
             DeleteArtifact: self.delete,
             GetLineage: self.lineage,
         }
@@ -120,7 +123,7 @@ class ArtifactActions:
             owner=asker.agent_id,
             context=request.context.model_copy(update={"input_artifacts": inputs}),
         )
-        transaction.insert(artifacts.INSERT, artifacts.row_of(request, manifest, path), *_keys(request))
+        transaction.insert(artifacts.INSERT, artifacts.row_of(manifest, path, request.where), *_keys(request))
         for row in artifacts.input_rows(manifest.id, inputs):
             transaction.insert(artifacts.INSERT_INPUTS, row)
         return RegisterOutput.model_construct(
@@ -179,8 +182,14 @@ class ArtifactActions:
         return ManifestOutput(manifest=self._readable(request.artifact_id, asker))
 
     def get_uri(self, request: GetArtifactUri, asker: Asker) -> UriOutput:
-        """A local file system cannot sign, so its URI has no expiry."""
-        return UriOutput(uri=self._readable(request.artifact_id, asker).uri)
+        """Whoever has a signed URL can read: access is decided before it is signed."""
+        uri = self._readable(request.artifact_id, asker).uri
+        return UriOutput(uri=self._files.sign(uri, request.expires_in))
+
+    def sign_upload(self, request: SignUpload, asker: Asker) -> SignedUploadOutput:
+        """Anybody may upload: it is nobody's and nowhere before it is registered, where access is decided."""
+        upload = self._files.sign_upload(request.size_bytes, request.checksum, request.expires_in)
+        return SignedUploadOutput(upload_id=upload.upload_id, url=upload.url, headers=dict(upload.headers))
 
     def list(self, request: ListArtifacts, asker: Asker) -> ManifestsOutput:
         with tables.read(self._engine) as connection:

@@ -2,7 +2,8 @@
 
 It reads the command, hands its request to the handler of its action, and turns what comes of that - an
 output or any exception - into an answer. Handlers: ``artifact_actions`` (tier 3), ``process_actions``
-(tier 2), ``value_actions`` (values out of checkpoints), ``upkeep`` (recovery, verification, collection).
+(tier 2), ``import_actions`` (both, from another storage), ``value_actions`` (values out of checkpoints),
+``upkeep`` (recovery, verification, collection).
 Recovery runs when a service starts.
 """
 
@@ -24,6 +25,7 @@ from mindgraph_storage.requests import Collect, Recover, Report, ReportOutput, R
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.artifact_actions import ArtifactActions
 from mindgraph_storage.service.events import Event, events_of
+from mindgraph_storage.service.import_actions import ImportActions
 from mindgraph_storage.service.liveness import Liveness
 from mindgraph_storage.service.process_actions import ProcessActions
 from mindgraph_storage.service.upkeep import Upkeep
@@ -60,13 +62,15 @@ class StorageService:
         lost_after_seconds: float = 30,
         node: str = "storage-primary",
     ) -> None:
-        self._engine, self.node, self._operators = engine, node, frozenset(operators)
+        self._engine, self._files = engine, files
+        self.node, self._operators = node, frozenset(operators)
         self._writer = Writer(engine, files)
         upkeep = Upkeep(engine, files, self._writer)
         self._handlers: dict[type[Request[Any]], Handler] = {
             **ArtifactActions(engine, files, self._writer).handlers(),
             **ProcessActions(engine, self._writer, Liveness(lost_after_seconds)).handlers(),
             **ValueActions(engine, self._writer).handlers(),
+            **ImportActions(engine, files, self._writer).handlers(),
             Recover: lambda request, asker: self._look_after(request, asker, upkeep.recover),
             Verify: lambda request, asker: self._look_after(request, asker, upkeep.verify),
             Collect: lambda request, asker: self._look_after(request, asker, upkeep.collect),
@@ -133,8 +137,9 @@ class StorageService:
         return ReportOutput(report=work(request.dry_run))
 
     def close(self) -> None:
-        """Finishes the write under way, refuses further ones and lets the database go."""
+        """Finishes the write under way, refuses further ones and lets files and database go."""
         self._writer.close()
+        self._files.close()
         self._engine.dispose()
 
 

@@ -28,7 +28,7 @@ from mindgraph_storage.tiers.files import ArtifactFiles
 __all__ = ["Upkeep"]
 
 _log = logging.getLogger(__name__)
-_NEWEST = 1000
+_PAGE = 1000
 _UPLOAD_SECONDS = 3600.0
 _ORPHAN_SECONDS = 24 * 3600.0
 _KEPT_SECONDS = 7 * 24 * 3600.0
@@ -49,7 +49,7 @@ class Upkeep:
     def recover(self, dry_run: bool = False) -> Report:
         """Places torn files again, marks manifests whose file is gone, puts old uploads aside."""
         with tables.read(self._engine) as connection:
-            newest = list(artifacts.newest(connection, _NEWEST))
+            newest = list(artifacts.newest(connection, self._files.checked_at_start))
             kept = {row.path: row.data for row in connection.execute(_KEPT)}
             of_deleted = connection.scalars(_KEPT_FOR_NOTHING).all()
         if not dry_run:
@@ -57,7 +57,8 @@ class Upkeep:
         unkept = [stored for stored in newest if stored.path not in kept]
         if unkept and self._files.is_empty():  # a disk that is not mounted must fail no manifest
             raise FailedPrecondition(
-                f"the database has artifacts and {self._files.root} holds none: is it the right one, mounted?"
+                f"the database has artifacts and {self._files.location} holds none: is it the right one, "
+                "mounted?"
             )
         findings = [*self._restored(kept, dry_run), *self._gone(unkept, dry_run), *self._old_uploads(dry_run)]
         return _report(findings, len(newest), dry_run)
@@ -87,7 +88,7 @@ class Upkeep:
             *self._bury_all(expired, today, dry_run),
             *self._buried(expired, dry_run),
             *self._unheld(dry_run),
-            *self._old_uploads(dry_run),
+            *self._old_uploads(dry_run, unfinished=True),
             *self._orphans(now - _ORPHAN_SECONDS, "moved to orphans/: no manifest points to it", not dry_run),
             *self._old_orphans(now - _KEPT_SECONDS, dry_run),
         ]
@@ -106,9 +107,9 @@ class Upkeep:
             self._writer.settle({path: len(data) for path, data in kept.items()})
 
     def _gone(self, candidates: list[Stored], dry_run: bool) -> Iterator[Finding]:
-        for stored in candidates:
-            if self._files.size_of(stored.path) is None:
-                yield self._fail(stored, dry_run)
+        by_path = {stored.path: stored for stored in candidates}
+        for path in self._files.missing(by_path):
+            yield self._fail(by_path[path], dry_run)
 
     def _fail(self, stored: Stored, dry_run: bool) -> Finding:
         if not dry_run:
@@ -136,9 +137,9 @@ class Upkeep:
         after = 0
         while True:
             with tables.read(self._engine) as connection:
-                page = list(artifacts.stored_after(connection, after, _NEWEST))
+                page = list(artifacts.stored_after(connection, after, _PAGE))
             yield from page
-            if len(page) < _NEWEST:
+            if len(page) < _PAGE:
                 return
             after = page[-1].seq
 
@@ -178,9 +179,9 @@ class Upkeep:
 
     # ---------------------------------------------------------------- files without a manifest
 
-    def _old_uploads(self, dry_run: bool) -> Iterator[Finding]:
+    def _old_uploads(self, dry_run: bool, *, unfinished: bool = False) -> Iterator[Finding]:
         before = time.time() - _UPLOAD_SECONDS
-        for name, changed in list(self._files.uploads()):
+        for name, changed in list(self._files.uploads(unfinished=unfinished)):
             if changed < before:
                 if not dry_run:
                     self._files.orphan(name, upload=True)

@@ -26,6 +26,7 @@ from mindgraph_storage.tiers.tables import (
     insert_new,
     participants,
     processes,
+    starts_with,
     steps,
 )
 from mindgraph_storage.tiers.views import Asked, View
@@ -37,6 +38,7 @@ __all__ = [
     "Standing",
     "find",
     "input_rows",
+    "is_version_taken",
     "list_page",
     "mark_deleted",
     "neighbours",
@@ -145,9 +147,9 @@ def _standing(may_join: sa.ColumnElement[bool]) -> Prepared:
     return Prepared(query.select_from(one.outerjoin(_NEWEST, sa.true())))
 
 
-def row_of(request: RegisterArtifact, manifest: ArtifactManifest, path: str) -> dict[str, Any]:
+def row_of(manifest: ArtifactManifest, path: str, where: Where) -> dict[str, Any]:
     """The manifest as a row of ``artifacts``, with the place that it was saved from."""
-    context, where = manifest.context, request.where
+    context = manifest.context
     return {
         **{name: getattr(manifest, name) for name in _COLUMNS},
         **{name: getattr(where, name) for name in _WHERE},
@@ -156,6 +158,13 @@ def row_of(request: RegisterArtifact, manifest: ArtifactManifest, path: str) -> 
         "model_name": context.model_name,
         "prompt_version": context.prompt_version,
     }
+
+
+def is_version_taken(connection: sa.Connection, manifest: ArtifactManifest) -> bool:
+    """Whether some artifact, deleted or not, is this version of this name."""
+    chain = {"trace": manifest.trace_id, "called": manifest.name}
+    taken = sa.select(sa.exists().where(_IN_CHAIN, artifacts.c.version == manifest.version))
+    return bool(connection.scalar(taken, chain))
 
 
 def input_rows(artifact_id: str, inputs: Sequence[str]) -> list[dict[str, Any]]:
@@ -283,6 +292,8 @@ def _conditions(request: ListArtifacts) -> Iterable[sa.ColumnElement[bool]]:
             yield artifacts.c[column] == value
     if request.artifact_type is None:
         yield artifacts.c.artifact_type != CHECKPOINT_VALUE
+    if request.id_prefix is not None:
+        yield starts_with(artifacts.c.id, request.id_prefix)
     if request.created_after is not None:
         yield artifacts.c.created_at >= request.created_after
     if request.created_before is not None:

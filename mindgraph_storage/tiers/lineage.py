@@ -37,18 +37,14 @@ _TOLD: dict[str, sa.BindParameter[Any]] = {
     name: sa.bindparam(f"told_{name}") for name in ("source", "superstep", "trace_id", "run_id")
 }
 _FILL_IN = Prepared(checkpoints.update().where(*_IS_THIS, checkpoints.c.source.is_(None)).values(_TOLD))
-_ELSEWHERE = Prepared(
-    _SPOT.where(*(checkpoints.c[name] == sa.bindparam(f"its_{name}") for name in _KEY[1:]))
-    .order_by(checkpoints.c.created_at, checkpoints.c.thread_id)
+_ITS_OWN = checkpoints.c.thread_id == sa.bindparam("its_thread_id")
+_ANYWHERE = Prepared(
+    _SPOT.add_columns(_ITS_OWN.label("is_its_own"))
+    .where(*(checkpoints.c[name] == sa.bindparam(f"its_{name}") for name in _KEY[1:]))
+    .order_by(_ITS_OWN.desc(), checkpoints.c.created_at, checkpoints.c.thread_id)
     .limit(1)
 )
-_NEXT = Prepared(
-    _SPOT.where(
-        checkpoints.c.branch_id == sa.bindparam("its_branch"),
-        checkpoints.c.position == sa.bindparam("its_position"),
-    )
-)
-_NEW_CHECKPOINT, _HOLD = Prepared(checkpoints.insert()), Prepared(insert_new(held_artifacts))
+_NEW_CHECKPOINT, _HOLD = Prepared(insert_new(checkpoints)), Prepared(insert_new(held_artifacts))
 _NEW_BRANCH = branches.insert().returning(branches.c.branch_id)
 _SAVED = Prepared(
     sa.select(artifacts.c.seq.label("artifact_seq"), artifacts.c.trace_id, artifacts.c.name)
@@ -97,44 +93,42 @@ def spot_of(connection: sa.Connection, thread_id: str, checkpoint_ns: str, check
     return _spot(_HERE.one(connection, key))
 
 
-def place(connection: sa.Connection, checkpoint: Mapping[str, Any], now: datetime) -> bool:
+def place(connection: sa.Connection, checkpoint: Mapping[str, Any], now: datetime) -> Spot | None:
     """Enters a checkpoint after its parent; one that is there stays where it is.
 
-    A parent that is not known is entered before it, as one of which nothing else is known. Returns whether
-    something new was told.
+    A parent that is not known is entered before it, as one of which nothing else is known. A copy of another
+    thread's checkpoint goes on from that one. Returns its place, where something new was told of it.
     """
-    if spot_of(connection, *(checkpoint[name] for name in _KEY)) is not None:
-        this = {f"its_{name}": checkpoint[name] for name in _KEY}
+    this = {f"its_{name}": checkpoint[name] for name in _KEY}
+    found = _ANYWHERE.one(connection, this)
+    if found is not None and found["is_its_own"]:
         told = {f"told_{name}": checkpoint[name] for name in _TOLD}
-        return checkpoint["source"] is not None and _FILL_IN.change(connection, {**this, **told}) > 0
-    parent = _parent(connection, checkpoint, now)
-    spot = _after(connection, parent) if parent else _new_branch(connection, None)
-    _NEW_CHECKPOINT.insert(connection, [{**checkpoint, "created_at": now, **vars(spot)}])
-    return True
+        is_new = checkpoint["source"] is not None and _FILL_IN.change(connection, {**this, **told}) > 0
+        return _spot(found) if is_new else None
+    return _enter(connection, checkpoint, _spot(found) or _parent(connection, checkpoint, now), now)
 
 
 def _parent(connection: sa.Connection, checkpoint: Mapping[str, Any], now: datetime) -> Spot | None:
-    """Where it goes on from; a copy of another thread's checkpoint goes on from that one."""
-    parent_id = checkpoint["parent_checkpoint_id"]
-    if copied := _spot(_ELSEWHERE.one(connection, {f"its_{name}": checkpoint[name] for name in _KEY[1:]})):
-        return copied
-    if parent_id is None:
+    if (parent_id := checkpoint["parent_checkpoint_id"]) is None:
         return None
-    thread_id, checkpoint_ns = checkpoint["thread_id"], checkpoint["checkpoint_ns"]
-    unknown = dict.fromkeys(checkpoint) | {
-        "thread_id": thread_id,
-        "checkpoint_ns": checkpoint_ns,
-        "checkpoint_id": parent_id,
-    }
-    place(connection, unknown, now)
-    return spot_of(connection, thread_id, checkpoint_ns, parent_id)
+    parent = {**checkpoint, "checkpoint_id": parent_id}
+    if (known := _spot(_HERE.one(connection, {f"its_{name}": parent[name] for name in _KEY}))) is not None:
+        return known
+    return place(connection, dict.fromkeys(checkpoint) | {name: parent[name] for name in _KEY}, now)
 
 
-def _after(connection: sa.Connection, parent: Spot) -> Spot:
-    """The next place of its branch, or the first of a new branch where that is taken."""
-    following = Spot(parent.branch_id, parent.position + 1)
-    values = {"its_branch": following.branch_id, "its_position": following.position}
-    return _new_branch(connection, parent) if _NEXT.one(connection, values) else following
+def _enter(
+    connection: sa.Connection, checkpoint: Mapping[str, Any], parent: Spot | None, now: datetime
+) -> Spot:
+    """On the next place of its parent's branch, or on the first of a new branch where that is taken."""
+    row = {**checkpoint, "created_at": now}
+    if parent is not None:
+        following = Spot(parent.branch_id, parent.position + 1)
+        if _NEW_CHECKPOINT.insert(connection, [{**row, **vars(following)}]) > 0:
+            return following
+    spot = _new_branch(connection, parent)
+    _NEW_CHECKPOINT.insert(connection, [{**row, **vars(spot)}])
+    return spot
 
 
 def _new_branch(connection: sa.Connection, parent: Spot | None) -> Spot:
@@ -144,27 +138,29 @@ def _new_branch(connection: sa.Connection, parent: Spot | None) -> Spot:
 
 
 def _spot(row: Mapping[str, Any] | None) -> Spot | None:
-    return Spot(**row) if row else None
+    return Spot(row["branch_id"], row["position"]) if row else None
 
 
-def hold(connection: sa.Connection, thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> None:
+def hold(connection: sa.Connection, thread_id: str, checkpoint_id: str, spot: Spot) -> None:
     """Enters what the steps whose writes this checkpoint holds have saved. Repeating it changes nothing.
 
     They are root-level steps; what was saved inside them counts with them (``counted``).
     """
-    spot = spot_of(connection, thread_id, checkpoint_ns, checkpoint_id)
     values = {"its_thread": thread_id, "its_checkpoint": checkpoint_id}
+    if _ANY_SAVED.one(connection, values) is None:
+        return
     attempts = [Attempt(**row) for row in _HELD.all(connection, values)]
     ended = {a.attempt_id for a in attempts if a.produced_checkpoint_id == checkpoint_id}
-    if spot is not None and ended:
-        rows = saved_by(connection, counted(attempts, ended))
-        _HOLD.insert(connection, [{**row, **vars(spot)} for row in rows])
+    rows = saved_by(connection, counted(attempts, ended))
+    _HOLD.insert(connection, [{**row, **vars(spot)} for row in rows])
 
 
 def hold_late(connection: sa.Connection, attempt_id: str) -> None:
     """Enters what an attempt saved that is registered only after the checkpoint that holds its writes."""
-    if found := _HOLDS_ROOT.one(connection, {"its_attempt": attempt_id}):
-        hold(connection, *found.values())
+    found = _HOLDS_ROOT.one(connection, {"its_attempt": attempt_id})
+    spot = spot_of(connection, *found.values()) if found else None
+    if found is not None and spot is not None:
+        hold(connection, found["thread_id"], found["produced_checkpoint_id"], spot)
 
 
 def saved_by(connection: sa.Connection, attempt_ids: Iterable[str]) -> list[dict[str, Any]]:
@@ -174,12 +170,15 @@ def saved_by(connection: sa.Connection, attempt_ids: Iterable[str]) -> list[dict
 
 def attempts_of(roots: sa.Select[Any] | sa.CompoundSelect[Any]) -> Prepared:
     """The statement that finds these root-level attempts and those inside them, oldest first."""
-    chosen = [steps.c[one.name] for one in fields(Attempt)]
-    themselves = sa.select(*chosen).where(steps.c.attempt_id.in_(roots))
-    inside = sa.select(*chosen).where(
+    return Prepared(_within(roots, *(steps.c[one.name] for one in fields(Attempt))))
+
+
+def _within(roots: sa.Select[Any] | sa.CompoundSelect[Any], *columns: Any) -> sa.CompoundSelect[Any]:
+    themselves = sa.select(*columns).where(steps.c.attempt_id.in_(roots))
+    inside = sa.select(*columns).where(
         steps.c.root_attempt_id.in_(roots), steps.c.root_attempt_id != steps.c.attempt_id
     )
-    return Prepared(sa.union_all(themselves, inside))
+    return sa.union_all(themselves, inside)
 
 
 def counted(attempts: Sequence[Attempt], ended: Collection[str]) -> list[str]:
@@ -222,7 +221,7 @@ class _Counting:
 
 
 _held, _sibling = steps.alias("held"), steps.alias("sibling")
-_HELD = attempts_of(
+_HELD_ROOTS = (
     sa.select(_sibling.c.attempt_id)
     .join(_held, (_held.c.thread_id == _sibling.c.thread_id) & (_held.c.task_id == _sibling.c.task_id))
     .where(
@@ -230,4 +229,11 @@ _HELD = attempts_of(
         _held.c.produced_checkpoint_id == sa.bindparam("its_checkpoint"),
         _held.c.root_attempt_id == _held.c.attempt_id,
     )
+)
+_HELD = attempts_of(_HELD_ROOTS)
+_ANY_SAVED = Prepared(
+    sa.select(artifact_uses.c.artifact_id)
+    .where(artifact_uses.c.attempt_id.in_(_within(_HELD_ROOTS, steps.c.attempt_id)))
+    .where(artifact_uses.c.use == "saved")
+    .limit(1)
 )

@@ -18,6 +18,7 @@ from mindgraph_storage.requests import (
     BeginFrom,
     FinishRun,
     FinishStep,
+    ImportProcess,
     LinkCheckpoint,
     ListProcesses,
     ListSteps,
@@ -33,6 +34,7 @@ from mindgraph_storage.tiers.tables import (
     participants,
     processes,
     runs,
+    starts_with,
     steps,
 )
 
@@ -48,6 +50,7 @@ __all__ = [
     "find_run",
     "finish_run",
     "finish_step",
+    "import_process",
     "join_process",
     "link_checkpoint",
     "list_processes",
@@ -64,6 +67,7 @@ __all__ = [
 _THIS = sa.bindparam("this", type_=sa.String)
 NEW_PROCESS, NEW_PARTICIPANT = Prepared(insert_new(processes)), Prepared(insert_new(participants))
 _NEW_RUN = insert_new(runs)
+_IMPORTED_STEP = insert_new(steps)
 _TOUCH = processes.update().where(processes.c.trace_id == _THIS)
 _END_RUN = runs.update().where(runs.c.run_id == _THIS)
 _BEAT_RUN = runs.update().where(runs.c.run_id == _THIS, runs.c.status == "running")
@@ -242,10 +246,10 @@ def link_checkpoint(connection: sa.Connection, request: LinkCheckpoint, at: date
     many into one), and those of an earlier run that began from its parent.
     """
     checkpoint = request.model_dump(exclude={"at"})
-    is_new = lineage.place(connection, checkpoint, at)
-    if is_new and request.source == "loop" and request.superstep is not None:
+    spot = lineage.place(connection, checkpoint, at)
+    if spot is not None and request.source == "loop" and request.superstep is not None:
         _PRODUCED.change(connection, {f"its_{name}": value for name, value in checkpoint.items()})
-        lineage.hold(connection, request.thread_id, request.checkpoint_ns, request.checkpoint_id)
+        lineage.hold(connection, request.thread_id, request.checkpoint_id, spot)
 
 
 def begin_from(connection: sa.Connection, request: BeginFrom) -> None:
@@ -253,6 +257,25 @@ def begin_from(connection: sa.Connection, request: BeginFrom) -> None:
     this = {"its_trace_id": request.trace_id, "its_thread_id": request.thread_id}
     told = {"its_task_id": request.task_id, "its_from_checkpoint_id": request.checkpoint_id}
     _BEGAN_FROM.change(connection, {**this, **told})
+
+
+def import_process(connection: sa.Connection, request: ImportProcess) -> None:
+    """Enters records of another storage; rows that are there stay as they are.
+
+    The records do not say which attempt enclosed which: each stands on its own.
+    """
+    NEW_PROCESS.insert(connection, [request.process.model_dump()])
+    for run in request.runs:
+        connection.execute(_NEW_RUN, {**run.model_dump(), "heartbeat_at": run.ended_at or run.started_at})
+    for step in request.steps:
+        connection.execute(_IMPORTED_STEP, _imported(step))
+        NEW_PARTICIPANT.insert(connection, [{"trace_id": step.trace_id, "agent_id": step.agent_id}])
+
+
+def _imported(step: Step) -> dict[str, Any]:
+    enclosing = step.checkpoint_ns.rpartition("|")[0]
+    record = step.model_dump(exclude={"saved", "loaded"})
+    return {**record, "root_attempt_id": step.attempt_id, "graph_ns": enclosing}
 
 
 def find_process(connection: sa.Connection, trace_id: str, allowed: Condition) -> tuple[Process, bool] | None:
@@ -292,6 +315,8 @@ def list_processes(
     if request.thread_id is not None:
         on_thread = sa.select(runs.c.trace_id).where(runs.c.thread_id == request.thread_id)
         query = query.where(processes.c.trace_id.in_(on_thread))
+    if request.id_prefix is not None:
+        query = query.where(starts_with(processes.c.trace_id, request.id_prefix))
     if request.after is not None:
         last = sa.select(processes.c.created_at).where(processes.c.trace_id == request.after)
         query = query.where(order < sa.tuple_(last.scalar_subquery(), request.after))

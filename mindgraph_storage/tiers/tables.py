@@ -35,6 +35,7 @@ __all__ = [
     "artifacts",
     "branches",
     "checkpoints",
+    "connect_database",
     "connect_to_write",
     "held_artifacts",
     "insert_new",
@@ -46,6 +47,7 @@ __all__ = [
     "processes",
     "read",
     "runs",
+    "starts_with",
     "steps",
     "transaction",
     "unsynced",
@@ -289,6 +291,11 @@ def insert_new(table: Table) -> sa.Insert:
     return postgresql.insert(table).on_conflict_do_nothing()  # SQLite says it with the same words
 
 
+def starts_with(column: Column[str], prefix: str) -> sa.ColumnElement[bool]:
+    """Case counts, as in an id, which it does not in every database's LIKE."""
+    return sa.func.substr(column, 1, len(prefix)) == prefix
+
+
 unsynced = Table(
     "unsynced",
     metadata,
@@ -312,12 +319,7 @@ def open_database(url: str | sa.URL, *, sync: bool = True, pool_size: int = _POO
     Raises InvalidArgument for another kind of database, FailedPrecondition where its tables are of another
     release or what reaches it is not installed, Unavailable where it cannot be opened.
     """
-    parsed = database_url(url, "database_url", "storage.db")
-    engine = (
-        postgres.create_engine(parsed, sync=sync, pool_size=pool_size, **_ENGINE)
-        if is_postgres(parsed)
-        else _sqlite_engine(parsed, sync)
-    )
+    engine = connect_database(url, sync=sync, pool_size=pool_size)
     try:
         with write(engine) as connection:
             migrations.prepare(connection, metadata)
@@ -325,6 +327,14 @@ def open_database(url: str | sa.URL, *, sync: bool = True, pool_size: int = _POO
         engine.dispose()
         raise
     return engine
+
+
+def connect_database(url: str | sa.URL, *, sync: bool = True, pool_size: int = _POOL_SIZE) -> sa.Engine:
+    """An engine as of ``open_database``, whose tables are whatever is there: it only gives access to them."""
+    parsed = database_url(url, "database_url", "storage.db")
+    if is_postgres(parsed):
+        return postgres.create_engine(parsed, sync=sync, pool_size=pool_size, **_ENGINE)
+    return _sqlite_engine(parsed, sync)
 
 
 _ENGINE: dict[str, Any] = {

@@ -34,7 +34,7 @@ def test_help(arguments: list[str]) -> None:
     ran = _run(*arguments)
     assert ran.returncode == 0
     assert "serve" in ran.stdout
-    assert ("--service-url" in ran.stdout) == ("serve" in arguments)
+    assert "--service-url" in ran.stdout
 
 
 def test_help_imports_no_driver() -> None:
@@ -78,15 +78,15 @@ def test_serving(broker: RabbitMQ, tmp_path: Path, number: signal.Signals) -> No
 
 
 def test_what_cannot_be_served(broker: RabbitMQ, tmp_path: Path) -> None:
-    """No broker's URL, a wrong password or a wrong node is one line without a secret, and exit code 1."""
+    """No broker's URL, a wrong password or a wrong node is one line without a secret, and an exit code."""
     wrong = broker.url.replace("secret", "wr0ng")
-    for arguments, told in (
-        ([], "INVALID_ARGUMENT service_url"),
-        (["--service-url", wrong], "UNAUTHENTICATED the broker"),
-        (["--service-url", broker.url, "--node", "a.b"], "INVALID_ARGUMENT setting 'node'"),
+    for arguments, told, code in (
+        ([], "INVALID_ARGUMENT service_url", 2),
+        (["--service-url", wrong], "UNAUTHENTICATED the broker", 4),
+        (["--service-url", broker.url, "--node", "a.b"], "INVALID_ARGUMENT setting 'node'", 2),
     ):
         ran = _run("serve", "--data-dir", str(tmp_path), *arguments)
-        assert ran.returncode == 1
+        assert ran.returncode == code
         assert ran.stderr.startswith(told)
         assert len(ran.stderr.splitlines()) == 1
         assert "wr0ng" not in ran.stderr

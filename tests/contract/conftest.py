@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-BACKENDS = ["embedded", "postgres", "mindbus"]
+BACKENDS = ["embedded", "mindbus", "s3", "memory", "postgres"]
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
-    """In process on SQLite (``embedded``) or PostgreSQL, or a service behind RabbitMQ; all on local files."""
+    """``embedded`` is in process, ``mindbus`` a service process behind RabbitMQ, both on local files.
+
+    ``s3`` and ``memory`` (through fsspec) keep files there, ``postgres`` keeps rows there.
+    """
     return str(request.param)
 
 

@@ -12,14 +12,16 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from mindgraph_storage import InvalidArgument, StorageClient, StorageError
+from tests.stored import Stored
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(storage: StorageClient, tmp_path: Path) -> Iterator[None]:
+def nothing_left(storage: StorageClient, stored: Stored) -> Iterator[None]:
     """After every test here there is no manifest and no upload."""
     yield
     assert storage.list_artifacts() == []
-    assert list((tmp_path / "data").glob("temp/*")) == []
+    storage.close()  # what is removed in the background is gone then
+    assert list((stored / "temp").rglob("*")) == []
 
 
 class Thing:

@@ -45,6 +45,11 @@ def test_no_twin_is_alone() -> None:
     assert sorted(awaited) == sorted(f"a{name}" for name in SYNC)
 
 
+def _unsigned(uri: str) -> str:
+    """Without the signature, which holds the time it was made at."""
+    return uri.partition("?")[0]
+
+
 async def test_the_twins_work(storage: StorageClient) -> None:
     """Awaiting a twin gives what the method gives."""
     ref = await storage.asave_artifact({"a": 1}, trace_id="t", name="n")
@@ -54,7 +59,7 @@ async def test_the_twins_work(storage: StorageClient) -> None:
     with await storage.aopen_artifact(ref) as stream:
         assert stream.read() == b'{\n  "a": 1\n}\n'
     assert await storage.alist_artifacts(trace_id="t") == [manifest]
-    assert await storage.aget_artifact_uri(ref) == manifest.uri
+    assert _unsigned(await storage.aget_artifact_uri(ref)) == _unsigned(storage.get_artifact_uri(ref))
     assert await storage.alineage(ref) == storage.lineage(ref)
     assert await storage.aget_process("t") == storage.get_process("t")
     assert await storage.alist_processes() == storage.list_processes()

@@ -25,7 +25,7 @@ from mindgraph_storage import (
 )
 from mindgraph_storage.service.artifact_actions import ArtifactActions
 from mindgraph_storage.service.writer import Writer
-from mindgraph_storage.tiers.files import ArtifactFiles
+from mindgraph_storage.tiers.files import LocalFiles
 from mindgraph_storage.tiers.tables import open_database, processes, read, write
 from tests.postgres_server import PostgresServer
 
@@ -127,16 +127,16 @@ def test_a_writer_that_lost_its_lock_replaces_no_file(
 ) -> None:
     """It stood still between reading the version and placing; another service has committed that version."""
     placing, go_on = Event(), Event()
-    place = ArtifactFiles.place
+    place = LocalFiles.place
 
-    def standing_still(self: ArtifactFiles, *arguments: Any, **options: Any) -> bytes | None:
+    def standing_still(self: LocalFiles, *arguments: Any, **options: Any) -> bytes | None:
         if not placing.is_set():
             placing.set()
             assert go_on.wait(SECONDS)
         return place(self, *arguments, **options)
 
     with open_storage(tmp_path / "data", database_url=database_url) as slow, ThreadPoolExecutor(1) as pool:
-        monkeypatch.setattr(ArtifactFiles, "place", standing_still)
+        monkeypatch.setattr(LocalFiles, "place", standing_still)
         slowly = pool.submit(slow.save_artifact, "slow", trace_id="t", name="n")
         assert placing.wait(SECONDS)
         lose_connections(postgres_server)
@@ -209,7 +209,7 @@ def test_transactions_that_wait_for_each_other(database_url: str, tmp_path: Path
                 if tries[order] == 1 and name == order[0]:
                     both.wait(SECONDS)
 
-        writer = Writer(engine, ArtifactFiles(tmp_path / "artifacts", tmp_path))
+        writer = Writer(engine, LocalFiles(tmp_path / "artifacts", tmp_path))
         try:
             writer.write(work, within=order)
         except Unavailable:

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pytest
 
@@ -22,10 +21,11 @@ from mindgraph_storage import (
     StorageClient,
 )
 from mindgraph_storage.requests import Report
+from tests.stored import Stored, at
 
 OpenStorage = Callable[..., StorageClient]
 Ahead = Callable[[float], None]
-Flaw = Callable[[Path], None]
+Flaw = Callable[[Stored], None]
 SIZES = (0, 1000, 100_000, 2_000_000)
 SECONDS = 30
 
@@ -36,7 +36,7 @@ def ahead(in_process: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[float]
 
     def set_ahead(hours: float) -> None:
         seconds, now = hours * 3600, datetime.now
-        for module in ("service.upkeep.time", "tiers.files.time"):
+        for module in ("service.upkeep.time", "tiers.files.interface.time"):
             clock = SimpleNamespace(time=lambda: time.time() + seconds)
             monkeypatch.setattr(f"mindgraph_storage.{module}", clock)
         calendar = SimpleNamespace(now=lambda zone: now(zone) + timedelta(hours=hours))
@@ -55,14 +55,9 @@ def refs(open_again: OpenStorage) -> list[ArtifactRef]:
         ]
 
 
-def _file(manifest: ArtifactManifest) -> Path:
-    return Path(unquote(urlsplit(manifest.uri).path))
-
-
 def _path(manifest: ArtifactManifest) -> str:
     """As reports give it: below the folder of artifacts."""
-    file = _file(manifest)
-    return f"{file.parent.name}/{file.name}"
+    return "/".join(unquote(manifest.uri).split("/")[-2:])
 
 
 def _reasons(report: Report) -> dict[str, str]:
@@ -73,19 +68,23 @@ def _manifests(storage: StorageClient, refs: list[ArtifactRef]) -> list[Artifact
     return [storage.get_artifact(ref) for ref in refs]
 
 
-def _changed(file: Path) -> None:
+def _changed(file: Stored) -> None:
     file.write_bytes(file.read_bytes()[:-1] + b"\x00")
 
 
-def _longer(file: Path) -> None:
+def _longer(file: Stored) -> None:
     file.write_bytes(file.read_bytes() + b"\xff")
 
 
-def _shorter(file: Path) -> None:
+def _shorter(file: Stored) -> None:
     file.write_bytes(file.read_bytes()[:-1])
 
 
-FLAWS: dict[Flaw, str] = {Path.unlink: "gone", _changed: "changed", _longer: "longer", _shorter: "shorter"}
+def _gone(file: Stored) -> None:
+    file.unlink()
+
+
+FLAWS: dict[Flaw, str] = {_gone: "gone", _changed: "changed", _longer: "longer", _shorter: "shorter"}
 
 
 def test_nothing_to_report(storage: StorageClient, refs: list[ArtifactRef]) -> None:
@@ -99,18 +98,18 @@ def test_nothing_to_report(storage: StorageClient, refs: list[ArtifactRef]) -> N
 @pytest.mark.parametrize("flaw", FLAWS)
 @pytest.mark.parametrize("which", range(1, len(SIZES)))
 def test_a_flaw_is_reported(
-    storage: StorageClient, refs: list[ArtifactRef], which: int, flaw: Flaw, dry_run: bool
+    stored: Stored, storage: StorageClient, refs: list[ArtifactRef], which: int, flaw: Flaw, dry_run: bool
 ) -> None:
     """By path, id and reason; only a file that is gone fails its manifest, and no other manifest changes."""
     before = _manifests(storage, refs)
-    flaw(_file(before[which]))
+    flaw(at(stored, before[which].uri))
     report = storage.verify(dry_run=dry_run)
     assert [(one.path, one.artifact_id) for one in report.findings] == [
         (_path(before[which]), refs[which]["artifact_id"])
     ]
     assert FLAWS[flaw] in report.findings[0].reason
     assert report.dry_run is dry_run
-    failed = flaw is Path.unlink and not dry_run
+    failed = flaw is _gone and not dry_run
     expected = [one.model_copy() for one in before]
     expected[which] = before[which].model_copy(update={"status": "failed" if failed else "completed"})
     assert _manifests(storage, refs) == expected
@@ -118,30 +117,32 @@ def test_a_flaw_is_reported(
         storage.load_artifact(refs[which], as_=bytes)
 
 
-def test_every_flaw_at_once(storage: StorageClient, refs: list[ArtifactRef]) -> None:
+def test_every_flaw_at_once(stored: Stored, storage: StorageClient, refs: list[ArtifactRef]) -> None:
     """One report names all of them; what failed is not reported again, the rest is."""
     manifests = _manifests(storage, refs)
-    _longer(_file(manifests[0]))
+    _longer(at(stored, manifests[0].uri))
     for manifest, flaw in zip(manifests[1:], list(FLAWS)[:3], strict=True):
-        flaw(_file(manifest))
+        flaw(at(stored, manifest.uri))
     assert set(_reasons(storage.verify())) == {_path(one) for one in manifests}
     assert set(_reasons(storage.verify())) == {_path(manifests[i]) for i in (0, 2, 3)}
 
 
-def test_an_orphan_is_reported(storage: StorageClient, refs: list[ArtifactRef]) -> None:
+def test_an_orphan_is_reported(stored: Stored, storage: StorageClient, refs: list[ArtifactRef]) -> None:
     """A file without a manifest is named, and stays where it is."""
-    orphan = _file(storage.get_artifact(refs[1])).with_name("stray_v1.bin")
+    orphan = at(stored, storage.get_artifact(refs[1]).uri).with_name("stray_v1.bin")
     orphan.write_bytes(b"\xff")
     assert _reasons(storage.verify()) == {"t/stray_v1.bin": "an orphan: no manifest points to it"}
     assert orphan.read_bytes() == b"\xff"
 
 
 @pytest.mark.parametrize("which", range(len(SIZES)))
-def test_a_lost_file_at_start(open_again: OpenStorage, refs: list[ArtifactRef], which: int) -> None:
+def test_a_lost_file_at_start(
+    stored: Stored, open_again: OpenStorage, refs: list[ArtifactRef], which: int
+) -> None:
     """When the storage is opened the manifest of a file that is gone is marked failed, and no other."""
     with open_again() as storage:
         before = _manifests(storage, refs)
-    _file(before[which]).unlink()
+    at(stored, before[which].uri).unlink()
     with open_again() as storage:
         after = _manifests(storage, refs)
         assert after[which] == before[which].model_copy(update={"status": "failed"})
@@ -170,32 +171,27 @@ def test_retention(storage: StorageClient, ahead: Ahead) -> None:
     assert storage.load_artifact(refs["for ever"]) == "for ever"
 
 
-def test_bytes_of_the_deleted(storage: StorageClient, refs: list[ArtifactRef]) -> None:
+def test_bytes_of_the_deleted(stored: Stored, storage: StorageClient, refs: list[ArtifactRef]) -> None:
     """A deletion leaves the bytes, a collection removes them and no others, and a second finds nothing."""
     manifests = _manifests(storage, refs)
     storage.delete_artifact(refs[1])
-    assert _file(manifests[1]).exists()
+    assert at(stored, manifests[1].uri).exists()
     assert _reasons(storage.collect()) == {_path(manifests[1]): "bytes of a deleted artifact removed"}
-    assert [_file(one).exists() for one in manifests] == [True, False, True, True]
+    assert [at(stored, one.uri).exists() for one in manifests] == [True, False, True, True]
     assert storage.collect().findings == storage.verify().findings == []
     with pytest.raises(NotFound, match="was deleted by operator at"):
         storage.get_artifact(refs[1])
 
 
-@pytest.fixture
-def data_dir(storage: StorageClient, refs: list[ArtifactRef]) -> Path:
-    return _file(storage.get_artifact(refs[0])).parents[2]
-
-
-def test_orphans(storage: StorageClient, data_dir: Path, ahead: Ahead) -> None:
+def test_orphans(storage: StorageClient, stored: Stored, ahead: Ahead) -> None:
     """After a day a file without a manifest goes to orphans/, and after seven days there it is removed."""
-    orphan = data_dir / "artifacts/t/stray_v1.bin"
+    orphan = stored / "artifacts/t/stray_v1.bin"
     orphan.write_bytes(b"\xff")
     ahead(23.9)
     assert storage.collect().findings == []
     ahead(24.1)
     assert _reasons(storage.collect()) == {"t/stray_v1.bin": "moved to orphans/: no manifest points to it"}
-    moved = list((data_dir / "orphans").iterdir())
+    moved: list[Stored] = list((stored / "orphans").iterdir())
     assert [path.read_bytes() for path in moved] == [b"\xff"]
     assert moved[0].name.endswith("stray_v1.bin")
     assert not orphan.exists()
@@ -203,14 +199,14 @@ def test_orphans(storage: StorageClient, data_dir: Path, ahead: Ahead) -> None:
     assert storage.collect().findings == []
     ahead(8.1 * 24)
     assert set(_reasons(storage.collect())) == {f"orphans/{moved[0].name}"}
-    assert list((data_dir / "orphans").iterdir()) == []
+    assert list((stored / "orphans").iterdir()) == []
 
 
 def test_uploads_nobody_registered(
-    open_again: OpenStorage, storage: StorageClient, data_dir: Path, ahead: Ahead
+    open_again: OpenStorage, storage: StorageClient, stored: Stored, ahead: Ahead
 ) -> None:
     """After an hour they go to orphans/: at a collection, and when the storage is opened."""
-    upload = data_dir / "temp/up_left"
+    upload = stored / "temp/up_left"
     for collect in (lambda: storage.collect(), lambda: open_again().close()):
         upload.write_bytes(b"\xff")
         ahead(59 / 60)
@@ -219,30 +215,30 @@ def test_uploads_nobody_registered(
         ahead(61 / 60)
         collect()
         assert not upload.exists()
-    assert len(list((data_dir / "orphans").iterdir())) == 2
+    assert len(list((stored / "orphans").iterdir())) == 2
 
 
-def _tree(data_dir: Path) -> dict[str, bytes]:
-    found = [path for name in ("artifacts", "temp", "orphans") for path in (data_dir / name).rglob("*")]
+def _tree(stored: Stored) -> dict[str, bytes]:
+    found = [path for name in ("artifacts", "temp", "orphans") for path in (stored / name).rglob("*")]
     return {str(path): path.read_bytes() for path in found if path.is_file()}
 
 
 def test_a_dry_collection(
-    storage: StorageClient, data_dir: Path, refs: list[ArtifactRef], ahead: Ahead
+    storage: StorageClient, stored: Stored, refs: list[ArtifactRef], ahead: Ahead
 ) -> None:
     """It changes nothing and reports the same as the real one that comes after it."""
     storage.delete_artifact(refs[1])
     for path in ("artifacts/t/stray_v1.bin", "temp/up_left", "orphans/1~old"):
-        (data_dir / path).write_bytes(b"\xff")
+        (stored / path).write_bytes(b"\xff")
     ahead(31 * 24)
-    before, listed = _tree(data_dir), storage.list_artifacts()
+    before, listed = _tree(stored), storage.list_artifacts()
     dry = storage.collect(dry_run=True)
-    assert (_tree(data_dir), storage.list_artifacts()) == (before, listed)
+    assert (_tree(stored), storage.list_artifacts()) == (before, listed)
     done = storage.collect()
     assert (dry.dry_run, done.dry_run) == (True, False)
     assert len(dry.findings) >= 7
     assert dry.findings == done.findings
-    assert [name for name in _tree(data_dir) if "/orphans/" not in name] == []
+    assert [name for name in _tree(stored) if "/orphans/" not in name] == []
     assert storage.list_artifacts() == []
 
 
@@ -258,10 +254,10 @@ async def test_only_the_operator(open_again: OpenStorage, refs: list[ArtifactRef
             await awaited(dry_run=True)
 
 
-async def test_awaited(storage: StorageClient, refs: list[ArtifactRef]) -> None:
+async def test_awaited(stored: Stored, storage: StorageClient, refs: list[ArtifactRef]) -> None:
     """The twins to await report the same."""
     gone = storage.get_artifact(refs[1])
-    _file(gone).unlink()
+    at(stored, gone.uri).unlink()
     assert await storage.averify(dry_run=True) == storage.verify(dry_run=True)
     assert set(_reasons(await storage.averify())) == {_path(gone)}
     storage.delete_artifact(refs[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mindgraph_storage import StorageClient
+from mindgraph_storage.requests import ImportProcess
 from mindgraph_storage.service import settler
 from mindgraph_storage.testing import Outage
 
@@ -81,6 +83,18 @@ def _delete(storage: StorageClient, pipe: Connection) -> None:
     storage.delete_artifact("art_to_delete")
 
 
+def _import(storage: StorageClient, pipe: Connection) -> None:
+    """One of each size, under ids and times of another storage."""
+    process = storage.get_process("t").model_copy(update={"trace_id": "new"})
+    storage.request(ImportProcess(process=process))
+    for there in storage.list_artifacts(trace_id="t", name=OLD):
+        data = content("imported", there.size_bytes)
+        its_own = {"id": f"{there.id}-imported", "trace_id": "new", "name": "imported"}
+        manifest = there.model_copy(update={**its_own, "checksum": digest(data)})
+        storage.import_artifact(manifest, io.BytesIO(data))
+        _tell(pipe, manifest.id, manifest.checksum)
+
+
 def _nothing(storage: StorageClient, pipe: Connection) -> None:
     """What is killed is the opening itself."""
 
@@ -101,6 +115,7 @@ ACTIONS: dict[str, Callable[[StorageClient, Connection], None]] = {
     "settle": _settle,
     "collect": _collect,
     "delete": _delete,
+    "import": _import,
     "recover": _nothing,
     "buffer": _buffer,
     "flush": _nothing,

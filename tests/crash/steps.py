@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from mindgraph_storage.client import buffer
-from mindgraph_storage.tiers import files
+from mindgraph_storage.tiers.files import local as files
 
 __all__ = ["Act", "FailAt", "watched"]
 

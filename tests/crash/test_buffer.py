@@ -96,7 +96,7 @@ def test_a_graph_killed_in_an_outage(processes: ForkServerContext, tmp_path: Pat
     assert waiting(tmp_path)
     with open_storage(tmp_path) as storage:
         told = [(step.step_id, step.status, len(step.saved)) for step in storage.list_steps("t")]
-        assert told == [("first", "completed", 2), ("second", "running", 1)]
+        assert told == [("first", "completed", 2), ("second", "lost", 1)]
     runs_a_graph(tmp_path, dies=False)
     with open_storage(tmp_path) as storage:
         told = [(step.step_id, step.status, len(step.saved)) for step in storage.list_steps("t")]

@@ -18,7 +18,7 @@ from mindgraph_storage.requests import Recover, Report
 from mindgraph_storage.service.upkeep import Upkeep
 from mindgraph_storage.service.writer import Writer
 from mindgraph_storage.tiers.artifacts import mark_deleted
-from mindgraph_storage.tiers.files import ArtifactFiles
+from mindgraph_storage.tiers.files import LocalFiles
 from mindgraph_storage.tiers.tables import open_database, write
 
 from .checks import LARGE, SMALL, content, digest, must_be_sound, paths_of, unsynced
@@ -86,7 +86,7 @@ def _bare_database(image: Path) -> Iterator[sa.Connection]:
 
 def _recover(image: Path, *, dry_run: bool) -> Report:
     """A recovery, and nothing else that opening a storage does."""
-    files, engine = ArtifactFiles(image / "artifacts", image), open_database(f"sqlite:///{image}/storage.db")
+    files, engine = LocalFiles(image / "artifacts", image), open_database(f"sqlite:///{image}/storage.db")
     writer = Writer(engine, files)
     try:
         return Upkeep(engine, files, writer).recover(dry_run)

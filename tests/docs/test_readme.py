@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,22 @@ def test_program(program: str, output: str, tmp_path: Path) -> None:
 
     assert ran.stderr == ""
     assert ran.stdout == output
+
+
+def test_the_command_line_works(tmp_path: Path) -> None:
+    """Each ``mindgraph`` line of the README works on what its first program leaves behind."""
+    program, _ = PROGRAMS[0]
+    lines = re.findall(r"^mindgraph .*$", README.read_text(), re.MULTILINE)
+
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True)
+
+    assert len(lines) == 5
+    for line in lines:
+        _, *arguments = shlex.split(line, comments=True)
+        command = [sys.executable, "-m", "mindgraph_storage.cli", *arguments]
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == (arguments[0] == "diff")
+        assert ran.stdout + ran.stderr
 
 
 def test_every_program_has_its_output() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from mindgraph_storage.langgraph import open_async_checkpointer, open_checkpointer
+from tests.stored import Stored
 
 from .rows import NodeLog
 from .ways import Saver, Way
@@ -18,11 +20,14 @@ ASYNC_WAYS = ["async-sqlite", "async-memory", "async-postgres"]
 WAYS = ["sync-sqlite", "sync-memory", "sync-postgres", *ASYNC_WAYS]
 
 
-@pytest.fixture
+@pytest.fixture(params=os.environ.get("MINDGRAPH_SCENARIO_BACKENDS", "embedded").split(","))
 def backend(request: pytest.FixtureRequest) -> str:
-    """All three tiers are on PostgreSQL where the checkpoints are, and embedded otherwise."""
-    chosen = request.node.callspec.params.values() if hasattr(request.node, "callspec") else []
-    return "postgres" if any(str(each).endswith("-postgres") for each in chosen) else "embedded"
+    """Scenarios are about graphs: on other backends than the embedded one they run when these are named.
+
+    All three tiers are on PostgreSQL where the checkpoints are.
+    """
+    chosen = map(str, request.node.callspec.params.values())
+    return "postgres" if any(each.endswith("-postgres") for each in chosen) else str(request.param)
 
 
 @pytest.fixture
@@ -39,7 +44,7 @@ def saver(tmp_path: Path) -> Iterator[Saver]:
 
 
 @pytest.fixture(params=WAYS)
-async def way(request: pytest.FixtureRequest, environment: None, tmp_path: Path) -> AsyncIterator[Way]:
+async def way(request: pytest.FixtureRequest, stored: Stored, tmp_path: Path) -> AsyncIterator[Way]:
     """Sync and async, on LangGraph's savers for SQLite, PostgreSQL and memory."""
     async with _opened(request.param, tmp_path / "data") as opened:
         yield opened
@@ -53,7 +58,7 @@ async def face(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 @pytest.fixture(params=ASYNC_WAYS)
-async def async_way(request: pytest.FixtureRequest, environment: None, tmp_path: Path) -> AsyncIterator[Way]:
+async def async_way(request: pytest.FixtureRequest, stored: Stored, tmp_path: Path) -> AsyncIterator[Way]:
     """The async ones, for what is written as coroutines."""
     async with _opened(request.param, tmp_path / "data") as opened:
         yield opened

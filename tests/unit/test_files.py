@@ -22,7 +22,7 @@ from mindgraph_storage import (
     StorageError,
     Unavailable,
 )
-from mindgraph_storage.tiers.files import ArtifactFiles, Upload, artifact_path
+from mindgraph_storage.tiers.files import LocalFiles, Upload, artifact_path
 
 CHUNKS = [b"\xff\x00", b"", b"\xfe" * 100_000]
 DATA = b"".join(CHUNKS)
@@ -30,16 +30,16 @@ CHECKSUM = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> ArtifactFiles:
+def files(tmp_path: Path) -> LocalFiles:
     """A store of files in a folder of its own."""
-    return ArtifactFiles(tmp_path / "artifacts", tmp_path)
+    return LocalFiles(tmp_path / "artifacts", tmp_path)
 
 
 def _names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_staging(files: ArtifactFiles, tmp_path: Path) -> None:
+def test_staging(files: LocalFiles, tmp_path: Path) -> None:
     """A staged upload lies in temp, whole, with its size and checksum; an empty one too."""
     upload = files.stage(CHUNKS)
     assert (upload.size_bytes, upload.checksum) == (len(DATA), CHECKSUM)
@@ -48,7 +48,7 @@ def test_staging(files: ArtifactFiles, tmp_path: Path) -> None:
     assert (empty.size_bytes, empty.checksum) == (0, f"sha256:{hashlib.sha256().hexdigest()}")
 
 
-def test_staging_syncs_before_it_returns(files: ArtifactFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_staging_syncs_before_it_returns(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """All bytes are written when the file is synced."""
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
@@ -57,9 +57,7 @@ def test_staging_syncs_before_it_returns(files: ArtifactFiles, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, GeneratorExit])
-def test_broken_chunks_leave_nothing(
-    files: ArtifactFiles, tmp_path: Path, error: type[BaseException]
-) -> None:
+def test_broken_chunks_leave_nothing(files: LocalFiles, tmp_path: Path, error: type[BaseException]) -> None:
     """Chunks that raise, even what is no Exception, leave no upload and pass their error on."""
 
     def chunks() -> Iterator[bytes]:
@@ -82,7 +80,7 @@ def test_broken_chunks_leave_nothing(
     ],
 )
 def test_a_disk_that_fails(
-    files: ArtifactFiles,
+    files: LocalFiles,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
@@ -99,7 +97,7 @@ def test_a_disk_that_fails(
     assert _names(tmp_path) == []
 
 
-def test_discarding(files: ArtifactFiles, tmp_path: Path) -> None:
+def test_discarding(files: LocalFiles, tmp_path: Path) -> None:
     """A discarded upload is gone; doing it again does nothing."""
     upload = files.stage(CHUNKS)
     for _ in range(2):
@@ -110,10 +108,10 @@ def test_discarding(files: ArtifactFiles, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["saw the bytes", "did not"])
-def test_checking(files: ArtifactFiles, tmp_path: Path, same: bool) -> None:
+def test_checking(files: LocalFiles, tmp_path: Path, same: bool) -> None:
     """An upload that is what its manifest says passes, for a service that saw the bytes or did not."""
     upload = files.stage(CHUNKS)
-    checker = files if same else ArtifactFiles(tmp_path / "artifacts", tmp_path)
+    checker = files if same else LocalFiles(tmp_path / "artifacts", tmp_path)
     checker.check(upload.upload_id, upload.size_bytes, upload.checksum)
     assert _names(tmp_path / "temp") == [upload.upload_id]
 
@@ -121,26 +119,26 @@ def test_checking(files: ArtifactFiles, tmp_path: Path, same: bool) -> None:
 @pytest.mark.parametrize("same", [True, False], ids=["saw the bytes", "did not"])
 @pytest.mark.parametrize(("size", "checksum"), [(len(DATA) + 1, CHECKSUM), (len(DATA), f"sha256:{'0' * 64}")])
 def test_an_upload_that_is_something_else(
-    files: ArtifactFiles, tmp_path: Path, same: bool, size: int, checksum: str
+    files: LocalFiles, tmp_path: Path, same: bool, size: int, checksum: str
 ) -> None:
     """Another size or checksum than the manifest's is InvalidArgument, and the upload is discarded."""
     upload = files.stage(CHUNKS)
-    checker = files if same else ArtifactFiles(tmp_path / "artifacts", tmp_path)
+    checker = files if same else LocalFiles(tmp_path / "artifacts", tmp_path)
     with pytest.raises(InvalidArgument, match="discarded"):
         checker.check(upload.upload_id, size, checksum)
     assert _names(tmp_path) == []
 
 
-def test_an_upload_that_changed(files: ArtifactFiles, tmp_path: Path) -> None:
+def test_an_upload_that_changed(files: LocalFiles, tmp_path: Path) -> None:
     """A service that did not see the bytes finds those that changed, of the same size too."""
     upload = files.stage(CHUNKS)
     (tmp_path / "temp" / upload.upload_id).write_bytes(DATA[:-1] + b"\x00")
-    other = ArtifactFiles(tmp_path / "artifacts", tmp_path)
+    other = LocalFiles(tmp_path / "artifacts", tmp_path)
     with pytest.raises(InvalidArgument):
         other.check(upload.upload_id, upload.size_bytes, upload.checksum)
 
 
-def test_placing_and_taking_back(files: ArtifactFiles, tmp_path: Path) -> None:
+def test_placing_and_taking_back(files: LocalFiles, tmp_path: Path) -> None:
     """What was placed can be taken back and placed again, until its upload is discarded."""
     upload = files.stage(CHUNKS)
     for _ in range(2):
@@ -153,7 +151,7 @@ def test_placing_and_taking_back(files: ArtifactFiles, tmp_path: Path) -> None:
     assert _names(tmp_path) == ["artifacts/t/n_v1.bin"]
 
 
-def test_placing_where_something_was_left(files: ArtifactFiles, tmp_path: Path) -> None:
+def test_placing_where_something_was_left(files: LocalFiles, tmp_path: Path) -> None:
     """A file left by a registration that never committed makes room, another's bytes or the same file."""
     for chunks in ([b"left"], CHUNKS):
         upload = files.stage(chunks)
@@ -162,7 +160,7 @@ def test_placing_where_something_was_left(files: ArtifactFiles, tmp_path: Path) 
     assert (tmp_path / "artifacts/t/n_v1.bin").read_bytes() == DATA
 
 
-def test_reading_back(files: ArtifactFiles) -> None:
+def test_reading_back(files: LocalFiles) -> None:
     """The stream at a placed file's URI gives its bytes, and one for a file that is gone is DataLoss."""
     upload = files.stage(CHUNKS)
     files.place(upload.upload_id, "t/n_v1.bin")
@@ -176,7 +174,7 @@ def test_reading_back(files: ArtifactFiles) -> None:
 
 
 @pytest.mark.parametrize("path", ["../out.bin", "t/../../out.bin", "/etc/passwd", "t/../n.bin", ".."])
-def test_a_path_out_of_the_root(files: ArtifactFiles, tmp_path: Path, path: str) -> None:
+def test_a_path_out_of_the_root(files: LocalFiles, tmp_path: Path, path: str) -> None:
     """A path that leaves the root is refused by everything that takes one."""
     upload = files.stage(CHUNKS)
     calls: list[Callable[[], object]] = [
@@ -194,13 +192,13 @@ def test_a_path_out_of_the_root(files: ArtifactFiles, tmp_path: Path, path: str)
 
 
 @pytest.mark.parametrize("uri", ["file:///etc/passwd", "s3://bucket/n", "http://host/n", "/etc/passwd", ""])
-def test_a_uri_of_another_store(files: ArtifactFiles, uri: str) -> None:
+def test_a_uri_of_another_store(files: LocalFiles, uri: str) -> None:
     """A URI this store did not give is refused."""
     with pytest.raises(FailedPrecondition, match="does not hold"):
         files.open(uri, 1, CHECKSUM)
 
 
-def test_a_link_out_of_the_root(files: ArtifactFiles, tmp_path: Path) -> None:
+def test_a_link_out_of_the_root(files: LocalFiles, tmp_path: Path) -> None:
     """A process's folder that is a link to somewhere else takes no bytes there."""
     (tmp_path / "elsewhere").mkdir()
     (files.root / "t").symlink_to(tmp_path / "elsewhere")
@@ -214,7 +212,7 @@ def test_a_root_that_is_a_link(tmp_path: Path) -> None:
     """The root itself may be a link, to a bigger disk say."""
     (tmp_path / "big").mkdir()
     (tmp_path / "artifacts").symlink_to(tmp_path / "big")
-    files = ArtifactFiles(tmp_path / "artifacts", tmp_path)
+    files = LocalFiles(tmp_path / "artifacts", tmp_path)
     upload = files.stage(CHUNKS)
     files.place(upload.upload_id, "t/n_v1.bin")
     with files.open(files.uri("t/n_v1.bin"), upload.size_bytes, upload.checksum) as stream:
@@ -229,7 +227,7 @@ def test_two_devices_are_refused(tmp_path: Path) -> None:
     root = Path(tempfile.mkdtemp(dir=memory))
     try:
         with pytest.raises(FailedPrecondition, match="one file system"):
-            ArtifactFiles(root, tmp_path)
+            LocalFiles(root, tmp_path)
     finally:
         shutil.rmtree(root)
 
@@ -257,7 +255,7 @@ def test_a_path_is_a_folder_and_a_file(place: tuple[str, str, int, str]) -> None
     assert folder not in ("", ".", "..")
 
 
-def test_uploads_are_told_apart(files: ArtifactFiles) -> None:
+def test_uploads_are_told_apart(files: LocalFiles) -> None:
     """Equal content staged twice is two uploads."""
     first, second = files.stage(CHUNKS), files.stage(CHUNKS)
     assert first.upload_id != second.upload_id

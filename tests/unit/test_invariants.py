@@ -20,8 +20,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as Dialect
 
 from mindgraph_storage import ResourceExhausted, StorageClient, StorageError, Unavailable
-from mindgraph_storage.tiers import files
-from mindgraph_storage.tiers.files import ArtifactFiles
+from mindgraph_storage.tiers.files import LocalFiles
+from mindgraph_storage.tiers.files import local as files
 
 OpenStorage = Callable[..., StorageClient]
 Step = Callable[[str], None]
@@ -201,21 +201,21 @@ def test_a_step_that_fails(
 def test_what_is_undone_is_ones_own(open_again: OpenStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed save that gives its place up takes nothing from another that took it meanwhile."""
     one, other = open_again(), open_again()
-    unplace, sync = ArtifactFiles.unplace, ArtifactFiles.sync
+    unplace, sync = LocalFiles.unplace, LocalFiles.sync
     saving: list[Future[Any]] = []
 
-    def fail(self: ArtifactFiles, paths: Any) -> None:
-        monkeypatch.setattr(ArtifactFiles, "sync", sync)
+    def fail(self: LocalFiles, paths: Any) -> None:
+        monkeypatch.setattr(LocalFiles, "sync", sync)
         raise Unavailable("the disk is slow")
 
-    def late(self: ArtifactFiles, *args: Any, **kwargs: Any) -> None:
+    def late(self: LocalFiles, *args: Any, **kwargs: Any) -> None:
         """Another service saves at the worst moment; where the lock is still held it has to wait."""
         saving.append(pool.submit(other.save_artifact, b"the other's", trace_id="t", name="n"))
         wait(saving, timeout=0.5)
         unplace(self, *args, **kwargs)
 
-    monkeypatch.setattr(ArtifactFiles, "sync", fail)
-    monkeypatch.setattr(ArtifactFiles, "unplace", late)
+    monkeypatch.setattr(LocalFiles, "sync", fail)
+    monkeypatch.setattr(LocalFiles, "unplace", late)
     with ThreadPoolExecutor(1) as pool:
         with pytest.raises(Unavailable):
             one.save_artifact(CONTENTS["large"], trace_id="t", name="n")

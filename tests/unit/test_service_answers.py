@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mindgraph_storage import InvalidArgument, PermissionDenied, open_storage
 from mindgraph_storage.requests import REQUESTS, DeleteArtifact, GetArtifact, Request
 from mindgraph_storage.service import StorageService
-from mindgraph_storage.tiers.files import ArtifactFiles, Upload
+from mindgraph_storage.tiers.files import LocalFiles, Upload
 from mindgraph_storage.tiers.tables import open_database
 
 EXAMPLE = b"""
@@ -34,7 +34,7 @@ class Service:
     """A service on a folder of its own, asked in bytes only."""
 
     def __init__(self, folder: Path) -> None:
-        self.files = ArtifactFiles(folder / "artifacts", folder)
+        self.files = LocalFiles(folder / "artifacts", folder)
         engine = open_database(f"sqlite:///{folder / 'storage.db'}")
         self.service = StorageService(engine, self.files, operators=["operator"])
 
@@ -138,6 +138,32 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "record_events": {"events": [{"finish_step": {"attempt_id": "attempt", "status": "completed"}}]},
     "beat_run": {"run_id": "run"},
+    "import_process": {
+        "process": {
+            "trace_id": "imported",
+            "status": "completed",
+            "created_at": "2025-12-19T10:00:00Z",
+            "updated_at": "2025-12-19T10:00:00Z",
+        },
+    },
+    "import_artifact": {
+        "manifest": {
+            "id": "art_imported",
+            "name": "n",
+            "version": 1,
+            "trace_id": "trace_xyz",
+            "created_by": "agent.a",
+            "created_at": "2025-12-19T10:00:00Z",
+            "artifact_type": "idea",
+            "content_type": "text/plain",
+            "uri": "artifacts/n_v1.txt",
+            "size_bytes": 1,
+            "checksum": f"sha256:{'0' * 64}",
+            "status": "completed",
+            "owner": "agent.a",
+        },
+        "upload_id": f"up_{'0' * 32}",
+    },
     "get_process": {"trace_id": "trace_xyz"},
     "list_processes": {},
     "list_runs": {"trace_id": "trace_xyz"},

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from mindgraph_storage import FailedPrecondition, NotFound
 from mindgraph_storage.service.writer import Transaction, Writer
-from mindgraph_storage.tiers.files import ArtifactFiles
+from mindgraph_storage.tiers.files import LocalFiles
 from mindgraph_storage.tiers.prepared import Prepared
 from mindgraph_storage.tiers.tables import open_database, processes, read, runs
 
@@ -40,7 +40,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.files = ArtifactFiles(folder / "artifacts", folder)
+        self.files = LocalFiles(folder / "artifacts", folder)
         self.engine = open_database(f"sqlite:///{folder / 'storage.db'}")
         self.writer = Writer(self.engine, self.files)
         self.queue = self.writer._queue = Arrivals()
@@ -313,7 +313,7 @@ def test_a_commit_that_need_not_be_synced(bench: Bench) -> None:
 def test_relaxed_stays_relaxed(tmp_path: Path) -> None:
     """A database opened without sync is never synced."""
     engine = open_database(f"sqlite:///{tmp_path / 'storage.db'}", sync=False)
-    writer = Writer(engine, ArtifactFiles(tmp_path / "artifacts", tmp_path))
+    writer = Writer(engine, LocalFiles(tmp_path / "artifacts", tmp_path))
     assert [writer.write(_synchronous, sync=sync) for sync in (True, False, True)] == [1, 1, 1]
     writer.close()
     engine.dispose()

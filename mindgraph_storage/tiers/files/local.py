@@ -1,8 +1,4 @@
-"""Tier 3, bytes: staging, placement and verified reading, on a local disk. The only fsspec.
-
-    temp/<upload_id>          while it is uploaded
-    artifacts/<path>          from its placement on; readers see it whole or not at all
-    orphans/<time>~<name>     what no manifest points to, until it is collected
+"""Artifacts' bytes on a local disk: staging, placement and verified reading.
 
 fsspec never syncs a file and its moves may copy, so what must be durable and atomic is written here: a file
 is placed by a link within one file system. A large file is synced before that and its folder before the
@@ -15,14 +11,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import re
 import shutil
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
@@ -34,30 +27,16 @@ import fsspec
 from mindgraph_storage.errors import AlreadyExists, DataLoss, FailedPrecondition, InvalidArgument
 from mindgraph_storage.tiers.disk_errors import translated
 from mindgraph_storage.tiers.durable import make_folder, sync_path, write_all
+from mindgraph_storage.tiers.files.interface import SignedUpload, Upload, mismatch, no_upload, orphan_name
 from mindgraph_storage.tiers.verified import Verified
 
-__all__ = ["ArtifactFiles", "Upload", "artifact_path", "beside"]
+__all__ = ["LocalFiles"]
 
 _CHUNK_BYTES = 1 << 20
-_FOLDER_BYTES = 200
 _SYNCS_AT_ONCE = 8
-_UNSAFE = re.compile(r'[/\\:*?"<>|%]|^\.|\.$')
 
 
-@dataclass(frozen=True)
-class Upload:
-    """A finished upload: waits in ``temp/`` until it is registered or discarded.
-
-    ``carried`` holds the bytes of one that was not synced: whoever registers it makes them durable.
-    """
-
-    upload_id: str
-    size_bytes: int
-    checksum: str
-    carried: bytes | None = None
-
-
-class ArtifactFiles:
+class LocalFiles:
     """The bytes of artifacts under ``data_dir`` and the uploads waiting there.
 
     Safe to use from many threads and processes. With ``sync`` false nothing is ever synced: files survive the
@@ -67,6 +46,9 @@ class ArtifactFiles:
     Raises FailedPrecondition where uploads and artifacts are not on one file system: a placement could not be
     atomic.
     """
+
+    reads_signed = False
+    checked_at_start = 1000
 
     def __init__(
         self,
@@ -78,6 +60,7 @@ class ArtifactFiles:
         registers: bool = True,
     ) -> None:
         self.root = root.absolute()
+        self.location = str(self.root)
         self._root_uri = self.root.as_uri()
         self.temp, self.orphans = data_dir.absolute() / "temp", data_dir.absolute() / "orphans"
         self._sync, self._carry_up_to = sync, carry_up_to
@@ -147,16 +130,11 @@ class ArtifactFiles:
             try:
                 found_size = os.stat(self._upload(upload_id)).st_size
             except FileNotFoundError:
-                told = f"there is no upload {upload_id!r}: upload the content again"
-                raise FailedPrecondition(told, upload_id=upload_id) from None
+                raise no_upload(upload_id) from None
             found = self._seen.get(upload_id) or self._measured(upload_id)
         if (found_size, found.checksum) != (size_bytes, checksum):
             self.discard(upload_id)
-            raise InvalidArgument(
-                f"the upload has {found_size} bytes and {found.checksum}, its manifest says {size_bytes} "
-                f"bytes and {checksum}; the upload was discarded, upload it again",
-                upload_id=upload_id,
-            )
+            raise mismatch(upload_id, (found_size, found.checksum), (size_bytes, checksum))
 
     def _measured(self, upload_id: str) -> Upload:
         """An upload that somebody else wrote, and may not have synced."""
@@ -186,6 +164,13 @@ class ArtifactFiles:
 
     def _upload(self, upload_id: str) -> str:
         return f"{self.temp}/{upload_id}"
+
+    def sign_upload(self, size_bytes: int, checksum: str, expires_in: int) -> SignedUpload:
+        """A disk cannot: raises FailedPrecondition."""
+        raise FailedPrecondition(
+            f"{self.location} is a folder, and nobody uploads to one over a network: give the client the "
+            "service's data_dir, or both of them the artifacts_url of an object store"
+        )
 
     # ---------------------------------------------------------------- placement
 
@@ -271,6 +256,10 @@ class ArtifactFiles:
             except FileNotFoundError:
                 return None
 
+    def missing(self, paths: Collection[str]) -> list[str]:
+        """Those paths at which there is no file, in their order."""
+        return [path for path in paths if self.size_of(path) is None]
+
     def paths(self) -> Iterator[tuple[str, float]]:
         """The path of every file under the root, with the time of its last change (seconds since 1970)."""
         with translated("the files"):
@@ -285,7 +274,7 @@ class ArtifactFiles:
         with translated("the files"), os.scandir(self.root) as found:
             return next(found, None) is None
 
-    def uploads(self) -> Iterator[tuple[str, float]]:
+    def uploads(self, *, unfinished: bool = False) -> Iterator[tuple[str, float]]:
         """The name of every file in ``temp/``, with the time of its last change."""
         return _listed(self.temp)
 
@@ -298,9 +287,8 @@ class ArtifactFiles:
     def orphan(self, path: str, *, upload: bool = False) -> None:
         """Moves a file that no manifest points to (or an upload left behind) to ``orphans/``."""
         source = self._upload(path) if upload else self._inside(path)
-        kept_as = f"{int(time.time())}~{uuid.uuid4().hex[:8]}~{path.replace('/', '~')}"[:255]
         with translated("the orphan"), suppress(FileNotFoundError):
-            os.replace(source, self.orphans / kept_as)
+            os.replace(source, self.orphans / orphan_name(path))
 
     def remove_orphan(self, name: str) -> None:
         """Removes a file from ``orphans/``. Repeating it does nothing."""
@@ -333,6 +321,13 @@ class ArtifactFiles:
         """Where the bytes at a path are; paths are stored relative to the root, so that a store can move."""
         return f"{self._root_uri}/{quote(path)}"
 
+    def sign(self, uri: str, expires_in: int) -> str:
+        """The URI: a disk cannot sign."""
+        return uri
+
+    def close(self) -> None:
+        """There is nothing to do."""
+
     def _path_of(self, uri: str) -> str:
         path = uri.removeprefix(f"{self._root_uri}/")
         if path == uri:
@@ -345,25 +340,6 @@ class ArtifactFiles:
         if path.startswith("/") or ".." in (*folder.split("/"), name) or os.path.islink(inside):
             raise InvalidArgument(f"the path {path!r} leaves the storage")
         return f"{inside}/{name}"
-
-
-def artifact_path(trace_id: str, name: str, version: int, extension: str) -> str:
-    """``<trace_id>/<name>_v<version>.<extension>``, the place of a registered artifact's bytes.
-
-    No two artifacts share one: the extension has no dot and the version no underscore. What no file name may
-    hold is percent-encoded in the folder's name, and a name too long for a file system ends in its digest.
-    """
-    folder = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", trace_id)
-    if len(folder.encode()) > _FOLDER_BYTES:
-        kept = folder.encode()[:_FOLDER_BYTES].decode(errors="ignore")
-        folder = f"{kept}~{hashlib.sha256(trace_id.encode()).hexdigest()[:16]}"
-    return f"{folder}/{name}_v{version}.{extension}"
-
-
-def beside(path: str) -> str:
-    """Another place for an artifact, where its own is taken; no other artifact's either."""
-    stem, _, extension = path.rpartition(".")
-    return f"{stem}~{uuid.uuid4().hex[:8]}.{extension}"
 
 
 def _listed(folder: Path) -> Iterator[tuple[str, float]]:

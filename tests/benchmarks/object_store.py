@@ -1,0 +1,143 @@
+"""Saves and loads of 2 KB and 5 MB on S3, against the bare client: one request and one SQL statement.
+
+The server is SeaweedFS in a temporary folder, the same for both, and so is the kind of database: SQLite, WAL,
+``synchronous=FULL``. The bare client hashes nothing, verifies nothing and knows no versions.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+
+import obstore
+from obstore.store import S3Store
+
+from mindgraph_storage import open_storage
+from tests.object_store import S3Server, seaweedfs
+
+from .floor import Floor
+from .report import Cell, Table
+from .rounds import Turn, alternate, stopwatch
+from .saves import row_of
+
+__all__ = ["measure"]
+
+_SIZES = {"2 KB": (2048, 100), "5 MB": (5_000_000, 6)}
+"""Size in bytes, and how many one round saves and loads."""
+_BARE, _BOTO = "bare obstore", "bare botocore"
+
+
+def measure(folder: Path, rounds: int) -> Table:
+    """The table; ``folder`` is empty and is somebody else's to remove."""
+    with seaweedfs() as server, _environment(server):
+        rows = [row for size in _SIZES for row in _measured(server, folder, size, rounds)]
+    return Table(
+        "s3",
+        f"one after another on one S3 server, {rounds} rounds",
+        rows,
+        ["x floor: speed over that of bare obstore (put + INSERT, SELECT + get) in the same round"],
+    )
+
+
+@contextmanager
+def _environment(server: S3Server) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(server.environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _measured(server: S3Server, folder: Path, size: str, rounds: int) -> list[dict[str, Cell]]:
+    length, each = _SIZES[size]
+    contents = [os.urandom(length) for _ in range(each)]
+    bare, boto = _Obstore(server, folder / f"bare {size}"), _Botocore(server, folder / f"boto {size}")
+    with open_storage(folder / f"ours {size}", artifacts_url=server.new_url()) as storage:
+        numbers = count()
+
+        def save(content: bytes) -> str:
+            return storage.save_artifact(content, trace_id="t", name=f"n{next(numbers)}")["artifact_id"]
+
+        turns: list[Turn] = [
+            lambda: _turn(_BARE, contents, bare.save, bare.load),
+            lambda: _turn(_BOTO, contents, boto.save, boto.load),
+            lambda: _turn("ours", contents, save, lambda one: storage.load_artifact(one, as_=bytes)),
+        ]
+        series = alternate(f"s3 {size}", turns, rounds)
+    for client in (bare, boto):
+        client.close()
+    return [
+        {**row_of(row, each, series, f"{_BARE} {what}"), "contestant": f"{size} {row}"}
+        for what in ("save", "load")
+        for row in (f"{_BARE} {what}", f"{_BOTO} {what}", f"ours {what}")
+    ]
+
+
+def _turn(
+    who: str, contents: list[bytes], save: Callable[[bytes], str], load: Callable[[str], bytes]
+) -> Mapping[str, float]:
+    with stopwatch() as saving:
+        saved = [save(content) for content in contents]
+    with stopwatch() as loading:
+        loaded = [load(one) for one in saved]
+    if loaded != contents:
+        raise ValueError(f"{who} gave back something else")
+    return {f"{who} save": saving.seconds, f"{who} load": loading.seconds}
+
+
+class _Bare(ABC):
+    """One request and one statement."""
+
+    def __init__(self, server: S3Server, folder: Path) -> None:
+        self._server, self._floor, self._numbers = server, Floor(folder), count()
+        self._prefix = f"bare-{os.urandom(4).hex()}"
+
+    @abstractmethod
+    def put(self, key: str, content: bytes) -> None: ...
+
+    @abstractmethod
+    def get(self, key: str) -> bytes: ...
+
+    def save(self, content: bytes) -> str:
+        key = f"{self._prefix}/n{next(self._numbers)}"
+        self.put(key, content)
+        with self._floor.connection() as connection:
+            connection.execute("INSERT INTO files VALUES (?, ?, ?)", (key, len(content), ""))
+        return key
+
+    def load(self, key: str) -> bytes:
+        with self._floor.connection() as connection:
+            connection.execute("SELECT * FROM files WHERE path = ?", (key,)).fetchone()
+        return self.get(key)
+
+    def close(self) -> None:
+        self._floor.close()
+
+
+class _Obstore(_Bare):
+    @cached_property
+    def _store(self) -> S3Store:
+        return S3Store(self._server.bucket, client_options={"allow_http": True})
+
+    def put(self, key: str, content: bytes) -> None:
+        obstore.put(self._store, key, content)
+
+    def get(self, key: str) -> bytes:
+        return obstore.get(self._store, key).bytes().to_bytes()
+
+
+class _Botocore(_Bare):
+    def put(self, key: str, content: bytes) -> None:
+        self._server.client.put_object(Bucket=self._server.bucket, Key=key, Body=content)
+
+    def get(self, key: str) -> bytes:
+        found = self._server.client.get_object(Bucket=self._server.bucket, Key=key)
+        data: bytes = found["Body"].read()
+        return data

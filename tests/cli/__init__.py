@@ -1,0 +1,1 @@
+"""The command line: every verb, in a pipe and in a terminal."""

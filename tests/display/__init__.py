@@ -1,0 +1,1 @@
+"""Views: what records look like in a notebook and a terminal."""
