@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypedDict
@@ -74,9 +75,15 @@ def target(tmp_path: Path, s3: S3Server) -> StorageLocation:
     return StorageLocation(tmp_path / "target", artifacts_url=s3.new_url())
 
 
+def _open(location: StorageLocation) -> StorageClient:
+    return open_storage(
+        location.data_dir, artifacts_url=location.artifacts_url, database_url=location.database_url
+    )
+
+
 def _all(location: StorageLocation) -> dict[str, Any]:
     """Everything a storage can be asked for; URIs are where it is."""
-    with open_storage(location.data_dir, artifacts_url=location.artifacts_url) as storage:
+    with _open(location) as storage:
         found = storage.list_artifacts(limit=1000)
         processes = storage.list_processes()
         return {
@@ -142,6 +149,22 @@ def test_the_way_back(source: StorageLocation, target: StorageLocation, tmp_path
     copy_storage(target, back)
     assert _rows(back) == _rows(source)
     assert _all(back) == _all(source)
+
+
+def test_to_a_server_and_back(
+    source: StorageLocation, target: StorageLocation, database_url: str, tmp_path: Path
+) -> None:
+    """Rows and checkpoints in PostgreSQL, bytes on S3: all is as it was, numbers go on, all comes back."""
+    server = replace(target, database_url=database_url, checkpoint_url=database_url)
+    checkpoints = copy_storage(source, server).checkpoints
+    assert _all(server) == _all(source)
+    assert (copy_storage(source, server).rows, checkpoints > 0) == ({}, True)
+    back = StorageLocation(tmp_path / "back")
+    assert copy_storage(server, back).checkpoints == checkpoints
+    assert _rows(back) == _rows(source)
+    with _open(server) as storage:
+        assert storage.save_artifact("next", trace_id="t", name="gone")["version"] == 2
+        assert [one.version for one in storage.list_artifacts(trace_id="t", name="gone")] == [1, 2]
 
 
 def test_the_target_goes_on(source: StorageLocation, target: StorageLocation) -> None:

@@ -6,12 +6,14 @@ import hashlib
 import logging
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from mindgraph_storage import (
+    AlreadyExists,
     DataLoss,
     FailedPrecondition,
     InvalidArgument,
@@ -138,6 +140,39 @@ def test_what_stood_there_is_put_aside(on_s3: StorageClient, s3: S3Server, url: 
     assert len(orphans) == 1
     left = s3.client.get_object(Bucket=s3.bucket, Key=f"{_prefix(url)}/{orphans[0]}")["Body"].read()
     assert left == b"left"
+
+
+@pytest.mark.parametrize("carry_up_to", [0, len(DATA)])
+def test_without_replacing(store: S3Objects, carry_up_to: int) -> None:
+    """What stands there stays and is told at once; what was placed is there at once and is taken back."""
+    store.put("artifacts/t/taken_v1.bin", b"other", f"sha256:{hashlib.sha256(b'other').hexdigest()}")
+    with closing(ObjectFiles(store, carry_up_to=carry_up_to)) as files:
+        upload_id = files.stage([DATA]).upload_id
+        with pytest.raises(AlreadyExists):
+            files.place(upload_id, "t/taken_v1.bin", replace=False)
+        files.place(upload_id, "t/free_v1.bin", replace=False)
+        assert files.is_whole("t/free_v1.bin", DATA)
+        files.unplace("t/free_v1.bin")
+        assert [path for path, _ in files.paths()] == ["t/taken_v1.bin"]
+        assert files.is_whole("t/taken_v1.bin", b"other")
+        assert list(files.orphaned()) == []
+
+
+def test_on_postgres_it_goes_beside(
+    s3: S3Server, url: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where locks can be lost, an object that stands at a version's place may be another's: both are kept."""
+    monkeypatch.setenv("MINDGRAPH_DATABASE_URL", database_url)
+    with open_storage(tmp_path / "data") as storage:
+        for name, data in (("small", DATA), ("large", DATA * 1000)):
+            key = f"{_prefix(url)}/artifacts/t/{name}_v1.bin"
+            s3.client.put_object(Bucket=s3.bucket, Key=key, Body=b"other")
+            ref = storage.save_artifact(data, trace_id="t", name=name)
+            assert "v1~" in storage.get_artifact(ref).uri
+            assert storage.load_artifact(ref) == data
+            assert s3.client.get_object(Bucket=s3.bucket, Key=key)["Body"].read() == b"other"
+        assert {one.path for one in storage.verify().findings} == {"t/small_v1.bin", "t/large_v1.bin"}
+    assert not [one for one in _keys(s3, url) if one.startswith("orphans/")]
 
 
 @pytest.mark.parametrize(("size", "requests"), [(2048, ["put"]), (1_000_000, ["put", "copy"])])
