@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Iterator
@@ -146,6 +147,28 @@ def test_a_writer_that_lost_its_lock_replaces_no_file(
     assert storage.load_artifact(quick) == "quick"
     assert storage.load_artifact(slowly.result()) == "slow"
     assert [one.reason for one in storage.verify().findings] == []
+
+
+def test_an_import_replaces_no_file(storage: StorageClient, tmp_path: Path) -> None:
+    """It goes beside what stands at its place, and its row says where."""
+    manifest = storage.get_artifact(storage.save_artifact("x", trace_id="t", name="n"))
+    other = tmp_path / "data/artifacts/t/n_v7.txt"
+    other.write_text("other")
+    storage.import_artifact(
+        manifest.model_copy(update={"id": "art_imported", "version": 7}), io.BytesIO(b"x")
+    )
+    assert storage.load_artifact("art_imported") == "x"
+    assert other.read_text() == "other"
+
+
+def test_no_bytes_ride_in_the_transaction(
+    storage: StorageClient, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small file is synced before the commit: the server would write it a second time for nothing."""
+    monkeypatch.setattr("mindgraph_storage.service.settler._IDLE_SECONDS", 3600.0)
+    storage.save_artifact("small", trace_id="t")
+    with psycopg.connect(database_url) as server:
+        assert server.execute("SELECT path FROM mindgraph.unsynced").fetchall() == []
 
 
 def test_two_services_write_at_once(
