@@ -222,14 +222,6 @@ def test_a_broker_that_is_not_there(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_serve_needs_a_broker(mindgraph: Mindgraph, tmp_path: Path) -> None:
-    """It says which setting is missing."""
-    done = mindgraph("serve", data_dir=tmp_path)
-
-    assert done.exit_code == 2
-    assert "service_url" in done.stderr
-
-
 def test_whatever_breaks_is_told_in_a_line(mindgraph: Mindgraph, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug is no traceback on a person's terminal either."""
 
