@@ -12,7 +12,7 @@ from mindgraph_storage.cli.database import current, history, upgrade
 from mindgraph_storage.cli.demo import demo
 from mindgraph_storage.cli.keeping import buffer_flush, buffer_list, collect, delete, verify
 from mindgraph_storage.cli.looking import artifacts, lineage, log, processes, show, steps
-from mindgraph_storage.cli.moving import export, import_
+from mindgraph_storage.cli.moving import copy, export, import_
 from mindgraph_storage.cli.reading import cat, diff, open_
 from mindgraph_storage.cli.serve import serve
 
@@ -26,7 +26,7 @@ _VERBS: dict[str, list[Callable[..., None]]] = {
     "Begin": [demo],
     "Look": [processes, log, steps, artifacts, show, lineage],
     "Read": [cat, open_, diff],
-    "Carry": [export, import_],
+    "Carry": [export, import_, copy],
     "Look after": [verify, collect, delete, serve],
 }
 

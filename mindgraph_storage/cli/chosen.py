@@ -50,7 +50,7 @@ OPTIONS: Mapping[str, Any] = {
         str | None, _option("The database, e.g. sqlite:///path; or MINDGRAPH_DATABASE_URL.")
     ],
     "artifacts_url": Annotated[
-        str | None, _option("Where the files are, e.g. file:///path; or MINDGRAPH_ARTIFACTS_URL.")
+        str | None, _option("Where the files are, e.g. s3://bucket/prefix; or MINDGRAPH_ARTIFACTS_URL.")
     ],
     "service_url": Annotated[
         str | None, _option("The broker of a service that runs elsewhere; or MINDGRAPH_SERVICE_URL.")
@@ -87,9 +87,11 @@ class Chosen:
 
         return read_settings(**self.given, **more)
 
-    def must_be_there(self) -> None:
-        """Raises NotFound where a look would make a storage."""
-        _must_be_there(self.settings())
+    def existing(self) -> Settings:
+        """The settings of a storage that is there; raises NotFound."""
+        settings = self.settings()
+        _must_be_there(settings)
+        return settings
 
     def storage(self, *, new: bool = False) -> StorageClient:
         """Opens it. Without ``new`` a storage that is not there is NotFound: a look makes none.
@@ -99,7 +101,7 @@ class Chosen:
         from mindgraph_storage import open_storage
 
         if not new:
-            self.must_be_there()
+            self.existing()
         return open_storage(**self.given, retry_delays=[])
 
 

@@ -22,8 +22,7 @@ def current(chosen: Chosen) -> None:
     """Show the revision of the tables, or none."""
     from mindgraph_storage.revisions import opened_database
 
-    chosen.must_be_there()
-    with opened_database(chosen.settings()) as database:
+    with opened_database(chosen.existing()) as database:
         print(database.current() or "none")  # noqa: T201
 
 

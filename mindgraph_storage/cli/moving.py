@@ -1,4 +1,4 @@
-"""Verbs that carry processes about: export, import."""
+"""Verbs that carry processes and whole storages about: export, import, copy."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mindgraph_storage.cli.chosen import Chosen, console
 from mindgraph_storage.cli.finding import TraceArgument, find_trace
+from mindgraph_storage.cli.output import Json, put_json
+from mindgraph_storage.errors import InvalidArgument
 
-__all__ = ["export", "import_", "progressing"]
+__all__ = ["copy", "export", "import_"]
 
 
 def export(
@@ -34,7 +36,7 @@ def export(
     with chosen.storage() as storage:
         trace_id = find_trace(storage, trace)
         path = target or Path(f"{trace_id.replace('/', '_')}.zip")
-        with progressing("exporting") as progress:
+        with _progressing("exporting") as progress:
             report = export_trace(storage, trace_id, path, progress=progress)
     for finding in report.findings:
         console.print(f"left out {finding.path}: {finding.reason}", markup=False, soft_wrap=True)
@@ -50,7 +52,7 @@ def import_(
     """Take in an exported process, with its ids, versions and provenance; may be repeated."""
     from mindgraph_storage.archive import import_trace
 
-    with chosen.storage(new=True) as storage, progressing("importing") as progress:
+    with chosen.storage(new=True) as storage, _progressing("importing") as progress:
         done = import_trace(storage, source, progress=progress)
     console.print(
         f"{done.trace_id}: {done.registered} artifacts registered, {done.already_there} were here already",
@@ -59,8 +61,51 @@ def import_(
     )
 
 
+def _to(help_text: str) -> Any:
+    return typer.Option(help=help_text, show_default=False, rich_help_panel="Where to")
+
+
+def copy(
+    chosen: Chosen,
+    to_data_dir: Annotated[Path | None, _to("The folder of the other storage.")] = None,
+    to_database_url: Annotated[str | None, _to("Its database, where it is not in that folder.")] = None,
+    to_artifacts_url: Annotated[str | None, _to("Its files, where they are not in that folder.")] = None,
+    to_checkpoint_url: Annotated[str | None, _to("Its checkpoints, likewise.")] = None,
+    json: Json = False,
+) -> None:
+    """Copy everything to another storage: processes, artifacts, checkpoints; every byte is verified.
+
+    The source is only read. A copy that was broken off goes on where it was, and a
+    second one writes what is new. Exits with 1 where an artifact's bytes were damaged.
+    """
+    from pydantic import TypeAdapter
+
+    from mindgraph_storage.copying import StorageLocation, copy_storage
+
+    named: dict[str, Any] = {
+        "data_dir": to_data_dir,
+        "database_url": to_database_url,
+        "artifacts_url": to_artifacts_url,
+        "checkpoint_url": to_checkpoint_url,
+    }
+    if not any(named.values()):
+        raise InvalidArgument("say where to: --to-data-dir, --to-database-url, --to-artifacts-url")
+    here = chosen.existing()
+    source = StorageLocation(here.data_dir, here.database_url, here.artifacts_url, here.checkpoint_url)
+    target = StorageLocation(**{name: value for name, value in named.items() if value is not None})
+    with _progressing("copying") as progress:
+        report = copy_storage(source, target, on_progress=lambda part: progress(part.done, part.of))
+    for finding in report.findings:
+        console.print(f"damaged {finding.path}: {finding.reason}", markup=False, soft_wrap=True)
+    if json:
+        put_json(TypeAdapter(type(report)).dump_python(report, mode="json"))
+    rows = sum(report.rows.values())
+    console.print(f"{rows} rows, {report.files} files, {report.checkpoints} checkpoints copied")
+    raise typer.Exit(1 if report.findings else 0)
+
+
 @contextmanager
-def progressing(what: str) -> Iterator[Callable[[int, int], None]]:
+def _progressing(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for a person; nothing where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
@@ -69,4 +114,4 @@ def progressing(what: str) -> Iterator[Callable[[int, int], None]]:
 
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)

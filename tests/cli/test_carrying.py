@@ -161,6 +161,33 @@ def test_a_spoilt_export_is_refused(
         assert storage.verify().findings == []
 
 
+def test_copy(mindgraph: Mindgraph, made: Made, tmp_path: Path) -> None:
+    """The whole storage is there as it was, checkpoints too; a second copy finds nothing to do."""
+    first = mindgraph("copy", "--to-data-dir", str(tmp_path / "there"), "--json")
+    second = mindgraph("copy", "--to-data-dir", str(tmp_path / "there"))
+
+    assert first.exit_code == 0
+    assert json.loads(first.stdout)["files"] == 5
+    assert second.stderr == "0 rows, 0 files, 0 checkpoints copied\n"
+    with open_storage(made.folder) as ours, open_storage(tmp_path / "there") as theirs:
+        assert _all(theirs) == _all(ours)
+
+
+def test_copy_says_what_it_needs(mindgraph: Mindgraph, tmp_path: Path) -> None:
+    """Where to, and a source that is there; damage is named and is no success."""
+    to = ["--to-data-dir", str(tmp_path / "there")]
+    with open_storage(tmp_path / "data") as storage:
+        storage.save_artifact("x", name="note", trace_id="t")
+    (tmp_path / "data/artifacts/t/note_v1.txt").write_text("y")
+
+    damaged = mindgraph("copy", *to, data_dir=tmp_path / "data")
+
+    assert mindgraph("copy").exit_code == 2
+    assert mindgraph("copy", *to, data_dir=tmp_path / "typo").exit_code == 3
+    assert damaged.exit_code == 1
+    assert damaged.stderr.startswith("damaged t/note_v1.txt")
+
+
 def test_an_archive_writes_nowhere_else(
     mindgraph: Mindgraph, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,9 +17,9 @@ from tests.cli.terminal import PROGRAM, Mindgraph
 GROUP: Any = typer.main.get_command(app)
 VERBS = (
     "demo processes steps artifacts show cat open export import diff lineage log verify collect delete "
-    "buffer db serve"
+    "buffer copy db serve"
 )
-HEAVY = ["langgraph", "langchain_core", "sqlalchemy", "fsspec", "mindgraph_storage.assembly"]
+HEAVY = ["langgraph", "langchain_core", "sqlalchemy", "fsspec", "aio_pika", "mindgraph_storage.assembly"]
 
 
 def _all(name: str, command: Any) -> Iterator[tuple[str, Any]]:

@@ -215,19 +215,14 @@ def test_what_a_log_says_is_for_who_asks(folder: Path) -> None:
 def test_a_broker_that_is_not_there(tmp_path: Path) -> None:
     """Over the bus it is told at once too, in one line: what libraries log is for ``serve``."""
     where = ["--service-url", "amqp://127.0.0.1:1", "--data-dir", str(tmp_path)]
-    done = subprocess.run([*PROGRAM, "processes", *where], capture_output=True, text=True, check=False)
+    patient = {**os.environ, "MINDGRAPH_RETRY_DELAYS": "[60]"}
+    done = subprocess.run(
+        [*PROGRAM, "processes", *where], capture_output=True, text=True, check=False, env=patient, timeout=40
+    )
 
     assert (done.returncode, done.stdout) == (5, "")
     assert done.stderr.startswith("UNAVAILABLE ")
     assert done.stderr.count("\n") == 1
-
-
-def test_serve_needs_a_broker(mindgraph: Mindgraph, tmp_path: Path) -> None:
-    """It says which setting is missing."""
-    done = mindgraph("serve", data_dir=tmp_path)
-
-    assert done.exit_code == 2
-    assert "service_url" in done.stderr
 
 
 def test_whatever_breaks_is_told_in_a_line(mindgraph: Mindgraph, monkeypatch: pytest.MonkeyPatch) -> None:

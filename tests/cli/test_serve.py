@@ -1,4 +1,4 @@
-"""``mindgraph`` as a person types it."""
+"""``mindgraph serve`` as a person types it, and every look through the bus."""
 
 from __future__ import annotations
 
@@ -28,36 +28,6 @@ def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["serve", "--help"]])
-def test_help(arguments: list[str]) -> None:
-    """It names the verbs and their options."""
-    ran = _run(*arguments)
-    assert ran.returncode == 0
-    assert "serve" in ran.stdout
-    assert "--service-url" in ran.stdout
-
-
-def test_help_imports_no_driver() -> None:
-    """Printing help imports neither LangGraph nor a broker's driver."""
-    code = (
-        "import sys; sys.argv = ['mindgraph', '--help']\n"
-        "from mindgraph_storage.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "print([m for m in ('langgraph', 'langchain_core', 'aio_pika') if m in sys.modules])"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.splitlines()[-1] == "[]"
-
-
-def test_without_the_extra() -> None:
-    """Without Typer it says what to install."""
-    code = "import sys; sys.modules['typer'] = None\nfrom mindgraph_storage.cli import main\nmain()"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ran.returncode == 1
-    assert ran.stderr == "mindgraph needs typer: pip install 'mindgraph-storage[cli]'\n"
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serving(broker: RabbitMQ, tmp_path: Path, number: signal.Signals) -> None:
     """It says when it takes commands, serves, and leaves on a signal with exit code 0 and no traceback."""
@@ -78,7 +48,7 @@ def test_serving(broker: RabbitMQ, tmp_path: Path, number: signal.Signals) -> No
 
 
 def test_what_cannot_be_served(broker: RabbitMQ, tmp_path: Path) -> None:
-    """No broker's URL, a wrong password or a wrong node is one line without a secret, and an exit code."""
+    """No broker's URL, a wrong password or a wrong node is one line without a secret, and no success."""
     wrong = broker.url.replace("secret", "wr0ng")
     for arguments, told, code in (
         ([], "INVALID_ARGUMENT service_url", 2),
@@ -115,3 +85,31 @@ def test_waiting_for_a_broker(tmp_path: Path) -> None:
         serving.terminate()
         assert serving.wait(SECONDS) == 0
         assert "s3cret" not in said + serving.stderr.read()
+
+
+def test_serve_and_look(broker: RabbitMQ, tmp_path: Path) -> None:
+    """The service says when it takes commands, answers the command line, and ends with 0 when told to."""
+    folder = tmp_path / "data"
+    with open_storage(folder) as storage:
+        storage.save_artifact("over the bus", name="note", trace_id="t")
+    where = ["--service-url", broker.url, "--data-dir", str(folder)]
+
+    with subprocess.Popen(
+        [MINDGRAPH, "serve", *where, "--operator", "operator"], stderr=subprocess.PIPE, text=True
+    ) as service:
+        assert service.stderr is not None
+        assert "takes commands" in service.stderr.readline()
+        looks = [
+            subprocess.run(
+                [MINDGRAPH, *verb, *where], capture_output=True, text=True, check=False, timeout=60
+            )
+            for verb in (["processes"], ["cat", "t/note"], ["verify"], ["show", "t/nothing"])
+        ]
+        service.send_signal(signal.SIGTERM)
+        service.stderr.read()
+
+    assert service.returncode == 0
+    assert [look.returncode for look in looks] == [0, 0, 0, 3]
+    assert looks[0].stdout.startswith("t\tcompleted\t")
+    assert looks[1].stdout == "over the bus"
+    assert [look.stderr.count("\n") for look in looks] == [0, 0, 0, 1]

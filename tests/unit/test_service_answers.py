@@ -120,6 +120,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "source": "loop",
         "superstep": 1,
     },
+    "sign_upload": {"size_bytes": 1, "checksum": f"sha256:{'0' * 64}"},
     "find_checkpoint": {
         "thread_id": "thread",
         "checkpoint_ns": "",
