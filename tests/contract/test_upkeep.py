@@ -183,6 +183,7 @@ def test_bytes_of_the_deleted(stored: Stored, storage: StorageClient, refs: list
         storage.get_artifact(refs[1])
 
 
+@pytest.mark.usefixtures("refs")  # its folder is there
 def test_orphans(storage: StorageClient, stored: Stored, ahead: Ahead) -> None:
     """After a day a file without a manifest goes to orphans/, and after seven days there it is removed."""
     orphan = stored / "artifacts/t/stray_v1.bin"
