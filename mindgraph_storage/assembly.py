@@ -198,15 +198,15 @@ def _open_service(
     """With ``registers`` it registers what is uploaded in this process."""
     sync = settings.durability == "full"
     folder = settings.data_dir.absolute()
-    url = urls.database_url(settings.database_url or own_database(folder), "database_url", "storage.db")
+    url = settings.database_url and urls.database_url(settings.database_url, "database_url", "storage.db")
     files = open_files(
         settings.artifacts_url,
         folder,
         sync=sync,
         registers=registers,
-        carries=not urls.is_postgres(url),  # a server's commit syncs nothing of this disk
+        carries=not (url and urls.is_postgres(url)),  # a server's commit syncs nothing of this disk
     )
-    engine = open_database(url, sync=sync, pool_size=settings.pool_size)
+    engine = open_database(url or own_database(folder), sync=sync, pool_size=settings.pool_size)
     service = StorageService(
         engine,
         files,
