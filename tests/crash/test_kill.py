@@ -27,6 +27,8 @@ from .places import copytree, is_embedded, open_storage
 
 SECONDS = 30
 ROUNDS = int(os.environ.get("MINDGRAPH_CRASH_ROUNDS", "25"))
+EVERY = {"embedded": 1, "postgres": 1 if "MINDGRAPH_CRASH_ROUNDS" in os.environ else 10}
+"""Every which step is one to be killed at: a database of its own for each takes a second."""
 LIVES = 5
 """Kills of one storage."""
 
@@ -105,13 +107,13 @@ def _lose_power(data_dir: Path) -> None:
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_killed_at_every_step(
-    processes: ForkServerContext, data_dir: Path, tmp_path: Path, action: str
+    processes: ForkServerContext, data_dir: Path, tmp_path: Path, backend: str, action: str
 ) -> None:
     """Killed before any call of a save, settling, recovery, collection, buffering, …: nothing is lost."""
     kept = _prepared(data_dir, action)
     at, exit_code = 0, -signal.SIGKILL
     while exit_code == -signal.SIGKILL:
-        at += 1
+        at += EVERY[backend]
         copy = copytree(data_dir, tmp_path / f"at{at}")
         with started(processes, acts_and_dies, action, copy, at, None) as (process, pipe):
             acknowledged = kept | told(pipe)
