@@ -35,6 +35,7 @@ from mindgraph_storage.client.arguments import (
 from mindgraph_storage.client.delivery import Asked, Delivery
 from mindgraph_storage.client.flusher import Progress
 from mindgraph_storage.client.heartbeat import Heartbeat
+from mindgraph_storage.client.journal import Journal
 from mindgraph_storage.client.outbox import Unsent
 from mindgraph_storage.client.transport import StagedUpload
 from mindgraph_storage.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
@@ -468,12 +469,24 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         self._must_be_open()
         if self.unsent and not isinstance(request, (RecordEvents, BeatRun)):
             self.unsent.send_first()
+        asked = self.asked(from_within=from_within, agent_id=agent_id)
+        with tracing.span(request, tracing.CLIENT) as traceparent:
+            return self._delivery.send(request, asked._replace(traceparent=traceparent))
+
+    def asked(self, *, from_within: str | None = None, agent_id: str | None = None) -> Asked:
+        """Who asks here and now."""
         place = self._place()
         asker = self._asker(place) if agent_id is None else agent_of(agent_id)
         within = from_within or (place.trace_id if place else self._within)
-        subject = place.task_id if place else None
-        with tracing.span(request, tracing.CLIENT) as traceparent:
-            return self._delivery.send(request, Asked(asker, within, subject, traceparent))
+        return Asked(asker, within, place.task_id if place else None)
+
+    def new_journal(self) -> Journal | None:
+        """Where a run writes down what it tells; None where this machine's disk is not to be relied on."""
+        return self._delivery.new_journal()
+
+    def send_left_behind(self) -> None:
+        """Sends what runs of processes that are gone had written down on this machine and not sent."""
+        self._delivery.send_left_behind()
 
     def _must_be_open(self) -> None:
         if self._owner._closed:

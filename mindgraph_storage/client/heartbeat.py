@@ -1,4 +1,4 @@
-"""Says that runs are alive, every few seconds, for all runs of a client on one thread."""
+"""Says that runs are alive, every few seconds, and sends what they wrote down: for a client on one thread."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Heartbeat", "Living"]
 
 _log = logging.getLogger(__name__)
+_GATHERING_SECONDS = 0.05
 
 
 class Living(Protocol):
@@ -114,5 +115,6 @@ def _beat_on(heart: weakref.ref[Heartbeat], nudges: SimpleQueue[Outbox | None], 
         else:
             if outbox is None:
                 return
+            time.sleep(_GATHERING_SECONDS)  # what comes meanwhile goes with it
             outbox.try_to_send()
             del outbox

@@ -1,7 +1,8 @@
 """What a run tells the service: gathered as it happens, sent in order, many events in one command.
 
-Only the start of a step is worth waiting for: it must be there when the step's process dies. Everything else
-rides along with the next start, or with whatever is asked through the same client.
+Only the start of a step is worth waiting for: it must be known of when the step's process dies. So it is
+written down before the step runs (``journal``), and sent a moment later with what came meanwhile, or before
+anything is asked through the same client. Everything else rides along.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mindgraph_storage.client.journal import Journal, forget
 from mindgraph_storage.errors import ResourceExhausted, StorageError
 from mindgraph_storage.requests import RecordEvents, Told
 
@@ -20,9 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["Outbox", "Unsent", "may_pass"]
 
 
-class _Entry(NamedTuple):
-    told: Told
-    sync: bool
+class _Entry:
+    """An event, and whether the journal has it."""
+
+    __slots__ = ("is_written", "sync", "told")
+
+    def __init__(self, told: Told, sync: bool) -> None:
+        self.told, self.sync, self.is_written = told, sync, False
 
 
 class Outbox:
@@ -31,7 +39,9 @@ class Outbox:
     def __init__(self, client: StorageClient, trace_id: str) -> None:
         self._client, self._trace_id, self._pid = client, trace_id, os.getpid()
         self._waiting: deque[_Entry] = deque()
-        self._sending = threading.Lock()
+        self._asked, self._journal = client.asked(from_within=trace_id), client.new_journal()
+        self._sending, self._writing = threading.Lock(), threading.Lock()
+        self._is_due = False
         self._failure: StorageError | None = None
 
     def add(self, told: Told, *, sync: bool = False) -> None:
@@ -48,21 +58,54 @@ class Outbox:
 
     def forget(self) -> None:
         """Drops what waits."""
-        self._waiting.clear()
+        _, pages = self._taken()
+        forget(pages)
         self._client.unsent.discard(self)
+
+    def write_down(self) -> None:
+        """Returns when all that was added is on this machine's disk, from where it is sent soon.
+
+        Where it cannot be written there it is sent at once. Raises what ``send`` would raise then, and what
+        hindered ``try_to_send``.
+        """
+        if self._is_a_copy():
+            return
+        if self._journal is None or self._failure is not None:
+            self.send()
+            return
+        try:
+            self._write_down(self._journal)
+        except StorageError:
+            self.send()
+            return
+        if not self._is_due:
+            self._is_due = True
+            self._client.heartbeat.send_soon(self)
+
+    def _write_down(self, journal: Journal) -> None:
+        with self._writing:
+            new = [entry for entry in self._waiting.copy() if not entry.is_written]
+            if new:
+                journal.write(self._asked.write_down([entry.told for entry in new]))
+            for entry in new:
+                entry.is_written = True
 
     def send(self) -> None:
         """Returns when all that was added is written; raises what hinders it, or hindered ``try_to_send``.
 
         What failed for a reason that may pass stays, in order, for the next time.
         """
-        if self._pid != os.getpid():
-            return  # a fork's copy: the process that recorded it sends it
+        if self._is_a_copy():
+            return
         with self._sending:
             self._send()
             failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+
+    def _is_a_copy(self) -> bool:
+        """A fork's: the process that recorded it sends it."""
+        return self._pid != os.getpid()
 
     def try_to_send(self) -> None:
         """For those who cannot handle an error: the next ``send`` tries again, or raises what was refused."""
@@ -74,19 +117,39 @@ class Outbox:
                 self._client.unsent.add(self)
 
     def _send(self) -> None:
-        taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        taken, pages = self._taken()
         try:
             if taken:
-                told = RecordEvents.of((e.told for e in taken), sync=any(e.sync for e in taken))
-                self._client.request(told, from_within=self._trace_id)
+                self._client.request(_command(taken), from_within=self._trace_id)
         except BaseException as error:
             if may_pass(error):
-                self._waiting.extendleft(reversed(taken))
+                self._put_back(taken, pages)
+            else:
+                forget(pages)
             raise
+        else:
+            forget(pages)
         finally:
             self._client.unsent.discard(self)  # not before: who asks meanwhile waits for what is under way
             if self._waiting:
                 self._client.unsent.add(self)
+
+    def _taken(self) -> tuple[list[_Entry], list[Path]]:
+        """What waits, and where it is written down."""
+        with self._writing:
+            self._is_due = False
+            taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            return taken, self._journal.turn() if self._journal else []
+
+    def _put_back(self, taken: list[_Entry], pages: list[Path]) -> None:
+        with self._writing:
+            self._waiting.extendleft(reversed(taken))
+            if self._journal is not None:
+                self._journal.put_back(pages)
+
+
+def _command(entries: Sequence[_Entry]) -> RecordEvents:
+    return RecordEvents.of((e.told for e in entries), sync=any(e.sync for e in entries))
 
 
 def may_pass(error: BaseException) -> bool:

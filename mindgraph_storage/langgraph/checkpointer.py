@@ -133,10 +133,9 @@ class _Recording(PassingSaver):
         trace_id = recorder.trace_id if recorder else trace_of(configurable)
         if thread_of(configurable) is None or trace_id is None:
             return None  # the inner saver would have refused it
-        made = _made(config, checkpoint["id"], metadata, trace_id)
+        made = _made(config, checkpoint["id"], metadata, trace_id, recorder.run_id if recorder else None)
         if recorder is None:
             return partial(self._send, made)
-        made = made.model_copy(update={"run_id": recorder.run_id})
         return recorder.outbox.send if recorder.link(made) else None
 
     def _send(self, made: LinkCheckpoint) -> None:
@@ -144,7 +143,11 @@ class _Recording(PassingSaver):
 
 
 def _made(
-    config: RunnableConfig, checkpoint_id: str, metadata: CheckpointMetadata, trace_id: str
+    config: RunnableConfig,
+    checkpoint_id: str,
+    metadata: CheckpointMetadata,
+    trace_id: str,
+    run_id: str | None = None,
 ) -> LinkCheckpoint:
     """A checkpoint, made on top of the one that the config names."""
     configurable = config["configurable"]
@@ -156,6 +159,7 @@ def _made(
         source=metadata.get("source"),
         superstep=metadata.get("step"),
         trace_id=trace_id,
+        run_id=run_id,
         at=datetime.now(UTC),
     )
 

@@ -87,6 +87,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
     def start(self) -> None:
         """Opens the run's row. Raises FailedPrecondition where another run of the thread is alive."""
         self.storage.unsent.send()
+        self.storage.send_left_behind()  # a killed run of the thread, with all that it told
         self.storage.heartbeat.add(self)
         opened = StartRun(
             run_id=self.run_id,
@@ -275,7 +276,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         )
         self._attempts[run_id] = Attempt(attempt_id, task_id, agent_id)
         try:
-            self.outbox.send()
+            self.outbox.write_down()
         except BaseException as failure:  # then the node does not run, and nobody says how it ended
             if may_pass(failure):
                 self._end(run_id, "failed", _told(failure))

@@ -87,21 +87,30 @@ _END_STEP = Prepared(
     .values({name: _given(name) for name in ("status", "error", "ended_at")})
 )
 
+_ENDED_BEFORE = "its run ended before it"
 _earlier = steps.alias("earlier")
 _TASK = ("trace_id", "thread_id", "task_id")
 _ATTEMPT = sa.select(sa.func.count() + 1).select_from(_earlier)
 _ATTEMPT = _ATTEMPT.where(*(_earlier.c[name].is_not_distinct_from(_given(name)) for name in _TASK))
 _STEP_COLUMNS = [name for name in StartStep.model_fields if name in steps.c]
-_STARTED_COLUMNS = [*_STEP_COLUMNS, "status", "started_at"]
+_STARTED_COLUMNS = [*_STEP_COLUMNS, "started_at"]
+_IS_LATE = runs.c.status != "running"
 _NEW_STEP = Prepared(
     insert_new(steps).from_select(
-        [*_STARTED_COLUMNS, "attempt"],
-        sa.select(*map(_given, _STARTED_COLUMNS), _ATTEMPT.scalar_subquery()).where(
-            runs.c.run_id == _given("run_id"), runs.c.trace_id == _given("trace_id")
-        ),
+        [*_STARTED_COLUMNS, "attempt", "status", "ended_at", "error"],
+        sa.select(
+            *map(_given, _STARTED_COLUMNS),
+            _ATTEMPT.scalar_subquery(),
+            sa.case((_IS_LATE, "lost"), else_="running"),
+            sa.case((_IS_LATE, runs.c.ended_at)),
+            sa.case((_IS_LATE, _ENDED_BEFORE)),
+        ).where(runs.c.run_id == _given("run_id"), runs.c.trace_id == _given("trace_id")),
     )
 )
-"""The attempt and its number within the task, where its run is one of its process: all in one statement."""
+"""The attempt and its number within the task, where its run is one of its process: all in one statement.
+
+Where the run has ended, an attempt that is told now for the first time was lost with it.
+"""
 
 _BEGAN_FROM = Prepared(
     steps.update()
@@ -114,6 +123,7 @@ _RUN_AGAIN = sa.exists().where(
     _later.c.thread_id == steps.c.thread_id,
     _later.c.task_id == steps.c.task_id,
     _later.c.attempt > steps.c.attempt,
+    _later.c.status != "lost",  # which may be told after the one that went on
 )
 _OF_THIS_RUN = (steps.c.run_id == sa.bindparam("its_run_id")) & (
     steps.c.superstep <= sa.bindparam("its_superstep")
@@ -215,7 +225,7 @@ def as_lost(record: RecordT, lost: Mapping[str, RunningRun]) -> RecordT:
 def finish_run(connection: sa.Connection, request: FinishRun, trace_id: str, at: datetime) -> None:
     """Closes the run; attempts of it that never ended are lost."""
     ended = {"this": request.run_id, "ended_at": at}
-    connection.execute(_LOSE_STEPS, {**ended, "status": "lost", "error": "its run ended before it"})
+    connection.execute(_LOSE_STEPS, {**ended, "status": "lost", "error": _ENDED_BEFORE})
     connection.execute(_END_RUN, {**ended, "status": request.status, "error": request.error})
     _touch(connection, trace_id, request.status, at)
 
@@ -228,7 +238,7 @@ def start_step(connection: sa.Connection, request: StartStep, at: datetime) -> b
     """Opens the attempt and counts it within its task; False where it is there, or its run is not."""
     values = {f"its_{name}": getattr(request, name) for name in _STEP_COLUMNS}
     root = request.root_attempt_id or request.attempt_id
-    started = {"its_status": "running", "its_started_at": at, "its_root_attempt_id": root}
+    started = {"its_started_at": at, "its_root_attempt_id": root}
     return _NEW_STEP.change(connection, {**values, **started}) > 0
 
 

@@ -2,8 +2,9 @@
 
     python -m langgraph_face.killed DATA_DIR SHAPE FACE DURABILITY
 
-``SHAPE`` says where: in a ``plain`` node, in a node of a ``subgraph`` or in a ``branch`` beside one whose
-writes are persisted. Run again it goes on, and prints the words of the final state as JSON.
+``SHAPE`` says where: ``at_once`` when a node begins, in a ``plain`` node, in a node of a ``subgraph`` or in
+a ``branch`` beside one whose writes are persisted. Run again it goes on, and prints the words of the final
+state as JSON.
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ class Nodes:
         self.die_once()
         return {"words": ["draft"]}
 
+    def begin(self, state: State) -> dict[str, Any]:
+        self.die_once()
+        return {"words": ["begin"]}
+
     def beside(self, state: State) -> dict[str, Any]:
         if not self.marker.exists():
             assert left_is_persisted.wait(LIMIT)
@@ -86,6 +91,8 @@ class Nodes:
 
 
 def graph(shape: str, nodes: Nodes, saver: Saver) -> Graph:
+    if shape == "at_once":
+        return chain(says("plan"), nodes.begin, says("end"), saver=saver)
     if shape == "plain":
         return chain(says("plan"), nodes.draft, says("end"), saver=saver)
     members: dict[str, Any] = {"child": chain(says("inside"), nodes.draft)}
