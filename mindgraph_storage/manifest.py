@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import unicodedata
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -33,6 +34,7 @@ __all__ = [
     "Visibility",
     "finite",
     "new_artifact_id",
+    "ref_of",
 ]
 
 _NAME_BYTES = 180
@@ -186,16 +188,21 @@ class ArtifactManifest(Shown, _Record):
 
     def ref(self) -> ArtifactRef:
         """The pointer to this artifact."""
-        return ArtifactRef(
-            artifact_id=self.id,
-            name=self.name,
-            version=self.version,
-            artifact_type=self.artifact_type,
-            content_type=self.content_type,
-            size_bytes=self.size_bytes,
-            checksum=self.checksum,
-            status=self.status,
-        )
+        return ref_of(vars(self))
+
+
+def ref_of(manifest: Mapping[str, Any]) -> ArtifactRef:
+    """The pointer to the artifact of which these are the manifest's fields."""
+    return ArtifactRef(
+        artifact_id=manifest["id"],
+        name=manifest["name"],
+        version=manifest["version"],
+        artifact_type=manifest["artifact_type"],
+        content_type=manifest["content_type"],
+        size_bytes=manifest["size_bytes"],
+        checksum=manifest["checksum"],
+        status=manifest["status"],
+    )
 
 
 class Lineage(Shown, _Record):

@@ -19,6 +19,7 @@ from mindgraph_storage.manifest import (
     ArtifactId,
     ArtifactManifest,
     ArtifactName,
+    ArtifactRef,
     Checksum,
     ContentType,
     Lineage,
@@ -127,7 +128,7 @@ class RegisterOutput(Message):
     registered: bool
     already_exists: Literal[True] | None = None
     uri: str
-    manifest: ArtifactManifest
+    ref: ArtifactRef
 
 
 class GoneOutput(Message):

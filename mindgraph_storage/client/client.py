@@ -227,7 +227,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         output = self.request(request, from_within=described.trace_id if outside else None)
         if place is not None:
             place.loads.has_saved = True
-        return output.manifest.ref()
+        return output.ref
 
     def keep_value(self, data: bytes, artifact_id: str, *, trace_id: str, held_by: HeldBy) -> None:
         """Stores a value out of checkpoints, for ``langgraph.offload``; kept as long as somebody holds it.

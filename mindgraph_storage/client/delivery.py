@@ -119,11 +119,13 @@ class Delivery:
 
     def _sent(self, request: Request[OutputT], message: bytes) -> OutputT:
         output = decode_answer(self._transport.send(message), request)
-        if isinstance(output, RegisterOutput | ManifestOutput):
-            self._waiting.learn(output.manifest)
+        if isinstance(request, RegisterArtifact) and isinstance(output, RegisterOutput):
+            self._waiting.learn(request.trace_id, output.ref)
+        elif isinstance(output, ManifestOutput):
+            self._waiting.learn(output.manifest.trace_id, output.manifest.ref())
         elif isinstance(output, ManifestsOutput):
             for manifest in output.manifests:
-                self._waiting.learn(manifest)
+                self._waiting.learn(manifest.trace_id, manifest.ref())
         return output
 
     def _write(self, request: Request[OutputT], asked: Asked) -> OutputT:
@@ -167,7 +169,7 @@ class Delivery:
         item = self._append(request, asked, "artifacts", kept)
         self._uploads.discard(request.upload_id)
         manifest = self._waiting.add(request, asked.agent_id, item)
-        return RegisterOutput(artifact_id=manifest.id, registered=False, uri=manifest.uri, manifest=manifest)
+        return RegisterOutput(artifact_id=manifest.id, registered=False, uri=manifest.uri, ref=manifest.ref())
 
     def _append(self, request: Request[Any], asked: Asked, lane: Lane, upload_id: str | None = None) -> Item:
         item = self._buffer.append(asked.encode(request), _trace_of(request, asked), lane, upload_id)

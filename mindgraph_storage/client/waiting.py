@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from mindgraph_storage.client.buffer import Buffer, Item
 from mindgraph_storage.errors import AlreadyExists
-from mindgraph_storage.manifest import ArtifactManifest
+from mindgraph_storage.manifest import ArtifactManifest, ArtifactRef
 from mindgraph_storage.messages import OPERATOR
 from mindgraph_storage.requests import RegisterArtifact
 
@@ -82,12 +82,12 @@ class Waiting:
             ]
         return [item for item in kept if self._buffer.waits(item) or self._buffer.is_refused(item)]
 
-    def learn(self, manifest: ArtifactManifest) -> None:
-        """There is a registered version of this name."""
-        name = (manifest.trace_id, manifest.name)
+    def learn(self, trace_id: str, ref: ArtifactRef) -> None:
+        """There is a registered version of this name in this process."""
+        name = (trace_id, ref["name"])
         with self._lock:
-            if self._newest.get(name, (0, ""))[0] < manifest.version:
-                self._newest[name] = (manifest.version, manifest.id)
+            if self._newest.get(name, (0, ""))[0] < ref["version"]:
+                self._newest[name] = (ref["version"], ref["artifact_id"])
             if len(self._newest) > _MOST_NAMES:
                 del self._newest[next(iter(self._newest))]
 

@@ -17,7 +17,7 @@ from mindgraph_storage.errors import (
     NotFound,
     PermissionDenied,
 )
-from mindgraph_storage.manifest import ArtifactManifest, Lineage, new_artifact_id
+from mindgraph_storage.manifest import ArtifactManifest, Lineage, new_artifact_id, ref_of
 from mindgraph_storage.requests import (
     CHECKPOINT_VALUE,
     DeleteArtifact,
@@ -111,23 +111,22 @@ class ArtifactActions:
         wanted = artifact_path(request.trace_id, request.name, version, extension)
         path = transaction.place(request.upload_id, wanted)
         inputs = request.context.input_artifacts or []
-        manifest = ArtifactManifest.model_construct(  # of a request that was validated
+        manifest = {
             **{name: getattr(request, name) for name in _AS_REQUESTED},
-            id=_free_id(request, standing),
-            version=version,
-            supersedes=standing.latest_id,
-            created_by=asker.agent_id,
-            created_at=now,
-            uri=self._files.uri(path),
-            status="completed",
-            owner=asker.agent_id,
-            context=request.context.model_copy(update={"input_artifacts": inputs}),
-        )
+            "id": _free_id(request, standing),
+            "version": version,
+            "supersedes": standing.latest_id,
+            "created_by": asker.agent_id,
+            "created_at": now,
+            "status": "completed",
+            "owner": asker.agent_id,
+            "context": request.context.model_copy(update={"input_artifacts": inputs}),
+        }
         transaction.insert(artifacts.INSERT, artifacts.row_of(manifest, path, request.where), *_keys(request))
-        for row in artifacts.input_rows(manifest.id, inputs):
+        for row in artifacts.input_rows(manifest["id"], inputs):
             transaction.insert(artifacts.INSERT_INPUTS, row)
         return RegisterOutput.model_construct(
-            artifact_id=manifest.id, registered=True, uri=manifest.uri, manifest=manifest
+            artifact_id=manifest["id"], registered=True, uri=self._files.uri(path), ref=ref_of(manifest)
         )
 
     def _unchanged(
@@ -241,7 +240,7 @@ def _free_id(request: RegisterArtifact, standing: Standing) -> str:
 
 def _existing(manifest: ArtifactManifest) -> RegisterOutput:
     return RegisterOutput(
-        artifact_id=manifest.id, registered=False, already_exists=True, uri=manifest.uri, manifest=manifest
+        artifact_id=manifest.id, registered=False, already_exists=True, uri=manifest.uri, ref=manifest.ref()
     )
 
 

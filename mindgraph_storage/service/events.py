@@ -53,7 +53,7 @@ def events_of(request: Request[Any], output: BaseModel, again: bool) -> Iterator
 
 
 def _registered(trace_id: str, output: RegisterOutput) -> Event:
-    told = {"artifact_id": output.artifact_id, "trace_id": trace_id, "version": output.manifest.version}
+    told = {"artifact_id": output.artifact_id, "trace_id": trace_id, "version": output.ref["version"]}
     return _event("artifact.registered", output.artifact_id, **told)
 
 

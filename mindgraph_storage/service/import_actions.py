@@ -61,11 +61,11 @@ class ImportActions:
         )
         path = transaction.place(request.upload_id, wanted)
         placed = manifest.model_copy(update={"uri": self._files.uri(path), "status": "completed"})
-        artifacts.INSERT.insert(connection, [artifacts.row_of(placed, path, Where())])
+        artifacts.INSERT.insert(connection, [artifacts.row_of(vars(placed), path, Where())])
         if inputs := artifacts.input_rows(placed.id, placed.context.input_artifacts or []):
             artifacts.INSERT_INPUTS.insert(connection, inputs)
         process_state.join_process(connection, placed.trace_id, placed.owner, placed.created_at)
-        return RegisterOutput(artifact_id=placed.id, registered=True, uri=placed.uri, manifest=placed)
+        return RegisterOutput(artifact_id=placed.id, registered=True, uri=placed.uri, ref=placed.ref())
 
     def _registered(
         self, connection: sa.Connection, manifest: ArtifactManifest, asker: Asker
@@ -80,7 +80,7 @@ class ImportActions:
                 f"{manifest.id} is in this storage already, deleted or as something else", artifact_id=here.id
             )
         return RegisterOutput(
-            artifact_id=here.id, registered=False, already_exists=True, uri=here.uri, manifest=here
+            artifact_id=here.id, registered=False, already_exists=True, uri=here.uri, ref=here.ref()
         )
 
 

@@ -147,11 +147,11 @@ def _standing(may_join: sa.ColumnElement[bool]) -> Prepared:
     return Prepared(query.select_from(one.outerjoin(_NEWEST, sa.true())))
 
 
-def row_of(manifest: ArtifactManifest, path: str, where: Where) -> dict[str, Any]:
-    """The manifest as a row of ``artifacts``, with the place that it was saved from."""
-    context = manifest.context
+def row_of(manifest: Mapping[str, Any], path: str, where: Where) -> dict[str, Any]:
+    """A manifest's fields as a row of ``artifacts``, with the place that it was saved from."""
+    context: ArtifactContext = manifest["context"]
     return {
-        **{name: getattr(manifest, name) for name in _COLUMNS},
+        **{name: manifest[name] for name in _COLUMNS},
         **{name: getattr(where, name) for name in _WHERE},
         "path": path,
         "context": context.model_dump(mode="json", exclude_none=True),

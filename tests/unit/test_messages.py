@@ -228,7 +228,7 @@ def test_results_come_back(milliseconds: int) -> None:
 
 def test_an_answer_of_registering() -> None:
     """``already_exists`` is in the output only where it is true."""
-    new = {"artifact_id": "art_a", "registered": True, "uri": "file:///a", "manifest": _manifest()}
+    new = {"artifact_id": "art_a", "registered": True, "uri": "file:///a", "ref": _manifest().ref()}
     for values, expected in ((new, False), ({**new, "registered": False, "already_exists": True}, True)):
         message = encode_result("s", _command(GetArtifact(artifact_id="art_a")), RegisterOutput(**values), 1)
         assert ("already_exists" in json.loads(message)["data"]["output"]) == expected
