@@ -1,0 +1,187 @@
+"""What runs tell of themselves: tier 2 as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Self
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from mindgraph_storage.manifest import AgentId, ArtifactId, StepId, TraceId
+from mindgraph_storage.process import ProcessStatus, StepStatus
+from mindgraph_storage.requests.request import Done, Message, Request
+
+__all__ = [
+    "BeatRun",
+    "BeginFrom",
+    "Event",
+    "FinishRun",
+    "FinishStep",
+    "LinkCheckpoint",
+    "RecordEvents",
+    "StartRun",
+    "StartStep",
+    "Superstep",
+    "Told",
+]
+
+Superstep = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+
+
+class Told(Request[Done]):
+    """Something that happened in a process, and when: at the moment it is carried out unless ``at`` says."""
+
+    output = Done
+    deferrable = True
+
+    at: AwareDatetime | None = None
+
+
+class StartRun(Told):
+    """Opens a run, and its process where there is none; lost runs of its thread are marked so.
+
+    Raises FailedPrecondition where another run of this thread and process is alive, unless it is ``nested``:
+    a graph that runs inside another's step shares its thread. ``os_process`` is the process of the operating
+    system that it runs in (``os_process.this_process``).
+    """
+
+    action = "start_run"
+
+    run_id: str
+    trace_id: TraceId
+    thread_id: str | None = None
+    nested: bool = False
+    os_process: str | None = None
+
+
+class FinishRun(Told):
+    """Closes a run; attempts of it that were not finished are lost."""
+
+    action = "finish_run"
+
+    run_id: str
+    status: ProcessStatus
+    error: str | None = None
+
+
+class StartStep(Told):
+    """Records that an attempt begins; its number within the task is counted by the service.
+
+    ``parent_attempt_id`` is the attempt that it runs inside and ``root_attempt_id`` the outermost of those,
+    both None for one of the root graph's nodes itself; ``graph_ns`` is the namespace whose checkpoints hold
+    its writes.
+    """
+
+    action = "start_step"
+
+    attempt_id: str
+    root_attempt_id: str | None = None
+    parent_attempt_id: str | None = None
+    run_id: str
+    trace_id: TraceId
+    step_id: StepId
+    thread_id: str | None = None
+    task_id: str
+    checkpoint_ns: str
+    graph_ns: str
+    superstep: Superstep
+    from_checkpoint_id: str | None = None
+    agent_id: AgentId
+
+
+class FinishStep(Told):
+    """Records how an attempt ended and what it loaded (artifact ids, in order)."""
+
+    action = "finish_step"
+
+    attempt_id: str
+    status: StepStatus
+    error: str | None = None
+    loaded: list[ArtifactId] = Field([])
+
+
+class BeginFrom(Told):
+    """Tells the checkpoint that a task's attempts began from, where it was not known at their start."""
+
+    action = "begin_from"
+
+    trace_id: TraceId
+    thread_id: str
+    task_id: str
+    checkpoint_id: str
+
+
+class LinkCheckpoint(Told):
+    """Records a checkpoint, its parent, and that it holds the writes of the attempts that led to it.
+
+    Without a ``run_id`` it was persisted by a run that could not tell.
+    """
+
+    action = "link_checkpoint"
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    parent_checkpoint_id: str | None = None
+    source: str | None = None
+    superstep: Superstep | None = None
+    trace_id: TraceId
+    run_id: str | None = None
+
+
+class Event(Message):
+    """One thing that is told, under the name of its action."""
+
+    start_run: StartRun | None = None
+    finish_run: FinishRun | None = None
+    start_step: StartStep | None = None
+    finish_step: FinishStep | None = None
+    begin_from: BeginFrom | None = None
+    link_checkpoint: LinkCheckpoint | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if len(self.model_fields_set) != 1 or self.told is None:
+            raise ValueError("must be exactly one event")
+        return self
+
+    @property
+    def told(self) -> Told:
+        (name,) = self.model_fields_set
+        told: Told = getattr(self, name)
+        return told
+
+
+class RecordEvents(Request[Done]):
+    """What happened in one process, in order, recorded as a whole or not at all.
+
+    With ``sync`` it survives the loss of power when it is answered, as an artifact does; without, the death
+    of the process, until something later is synced.
+    """
+
+    action = "record_events"
+    output = Done
+    deferrable = True
+
+    events: list[Event]
+    sync: bool = False
+
+    @classmethod
+    def of(cls, told: Iterable[Told], *, sync: bool = False) -> RecordEvents:
+        """Of what was validated when it was made."""
+        named: list[dict[str, Any]] = [{one.action: one} for one in told]
+        return cls.model_construct(events=[Event.model_construct(**one) for one in named], sync=sync)
+
+    @property
+    def told(self) -> list[Told]:
+        return [event.told for event in self.events]
+
+
+class BeatRun(Request[Done]):
+    """Says that a run is alive; the next beat is the next try."""
+
+    action = "beat_run"
+    output = Done
+    repeated = False
+
+    run_id: str
