@@ -168,9 +168,9 @@ class RecordEvents(Request[Done]):
 
     @classmethod
     def of(cls, told: Iterable[Told], *, sync: bool = False) -> RecordEvents:
-        """Of what was validated when it was made."""
+        """Of what was validated when it was made, and is not again."""
         named: list[dict[str, Any]] = [{one.action: one} for one in told]
-        return cls.model_construct(events=[Event.model_construct(**one) for one in named], sync=sync)
+        return cls(events=[Event(**one) for one in named], sync=sync)
 
     @property
     def told(self) -> list[Told]:
