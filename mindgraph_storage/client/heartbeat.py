@@ -105,7 +105,7 @@ def _beat_on(heart: weakref.ref[Heartbeat], nudges: SimpleQueue[Outbox | None], 
     due = time.monotonic() + seconds
     while True:
         try:
-            outbox = nudges.get(timeout=max(0, due - time.monotonic()))
+            nudged = [nudges.get(timeout=max(0, due - time.monotonic()))]
         except Empty:
             if (alive := heart()) is None:
                 return
@@ -113,8 +113,12 @@ def _beat_on(heart: weakref.ref[Heartbeat], nudges: SimpleQueue[Outbox | None], 
             due = time.monotonic() + seconds
             del alive
         else:
-            if outbox is None:
-                return
-            time.sleep(_GATHERING_SECONDS)  # what comes meanwhile goes with it
-            outbox.try_to_send()
-            del outbox
+            if nudged != [None]:
+                time.sleep(_GATHERING_SECONDS)  # what comes meanwhile goes with it
+            nudged += [nudges.get() for _ in range(nudges.qsize())]
+            for outbox in dict.fromkeys(nudged):
+                if outbox is None:
+                    return
+                outbox.try_to_send()
+            nudged.clear()
+            outbox = None

@@ -41,7 +41,7 @@ class Outbox:
         self._waiting: deque[_Entry] = deque()
         self._asked, self._journal = client.asked(from_within=trace_id), client.new_journal()
         self._sending, self._writing = threading.Lock(), threading.Lock()
-        self._is_due = False
+        self._is_due = self._is_stuck = False
         self._failure: StorageError | None = None
 
     def add(self, told: Told, *, sync: bool = False) -> None:
@@ -65,12 +65,12 @@ class Outbox:
     def write_down(self) -> None:
         """Returns when all that was added is on this machine's disk, from where it is sent soon.
 
-        Where it cannot be written there it is sent at once. Raises what ``send`` would raise then, and what
-        hindered ``try_to_send``.
+        Where it cannot be written there, and where the last sending failed, it is sent at once: no more is
+        gathered than can be sent. Raises what ``send`` raises then.
         """
         if self._is_a_copy():
             return
-        if self._journal is None or self._failure is not None:
+        if self._journal is None or self._failure is not None or self._is_stuck:
             self.send()
             return
         try:
@@ -112,7 +112,8 @@ class Outbox:
         try:
             self.send()
         except StorageError as error:
-            if not may_pass(error):
+            self._is_stuck = may_pass(error)
+            if not self._is_stuck:
                 self._failure = error
                 self._client.unsent.add(self)
 
@@ -128,6 +129,7 @@ class Outbox:
                 forget(pages)
             raise
         else:
+            self._is_stuck = False
             forget(pages)
         finally:
             self._client.unsent.discard(self)  # not before: who asks meanwhile waits for what is under way

@@ -14,7 +14,7 @@ from mindgraph_storage import NotFound, ResourceExhausted, StorageClient
 from mindgraph_storage.client import heartbeat
 from mindgraph_storage.client.outbox import Outbox
 from mindgraph_storage.langgraph import with_storage
-from mindgraph_storage.requests import FinishRun, RecordEvents
+from mindgraph_storage.requests import FinishRun, RecordEvents, StartRun
 
 from .graphs import Broken, State, chain, saves, says
 from .listening import listening_to
@@ -131,6 +131,42 @@ def test_refused_on_the_way_is_raised_once(storage: StorageClient) -> None:
     with pytest.raises(NotFound, match="nobody"):
         storage.list_processes()
     assert storage.list_processes() == []
+
+
+def test_no_more_is_gathered_than_can_be_sent(storage: StorageClient) -> None:
+    """Where what was told finds no room, what comes next waits for it, and fails with it."""
+    transport = listening_to(storage)
+    transport.is_full = True
+    outbox = Outbox(storage, "t")
+    outbox.add(StartRun(run_id="r", trace_id="t"))
+    outbox.write_down()
+    outbox.try_to_send()
+
+    with pytest.raises(ResourceExhausted):
+        outbox.write_down()
+    transport.is_full = False
+    outbox.write_down()
+    assert [run.run_id for run in storage.list_runs("t")] == ["r"]
+
+
+def test_many_runs_wait_together(storage: StorageClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What many runs wrote down is sent after one pause, not after one for each."""
+    transport, all_are_there, pauses = listening_to(storage), threading.Event(), list[float]()
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        all_are_there.wait(LIMIT)
+
+    storage.heartbeat._start()
+    monkeypatch.setattr(heartbeat.time, "sleep", pause)
+    outboxes = [Outbox(storage, f"t{number}") for number in range(5)]
+    for number, outbox in enumerate(outboxes):
+        outbox.add(StartRun(run_id=f"r{number}", trace_id=f"t{number}"))
+        outbox.write_down()
+    all_are_there.set()
+    while len(transport.recorded) < len(outboxes):
+        transport.heard["record_events"].wait(LIMIT)
+    assert len(pauses) == 1
 
 
 def test_an_error_of_the_graph_is_the_one_that_is_seen(storage: StorageClient) -> None:
