@@ -152,21 +152,22 @@ def test_no_more_is_gathered_than_can_be_sent(storage: StorageClient) -> None:
 def test_many_runs_wait_together(storage: StorageClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """What many runs wrote down is sent after one pause, not after one for each."""
     transport, all_are_there, pauses = listening_to(storage), threading.Event(), list[float]()
+    last = threading.Event()
 
     def pause(seconds: float) -> None:
         pauses.append(seconds)
         all_are_there.wait(LIMIT)
 
     storage.heartbeat._start()
-    monkeypatch.setattr(heartbeat.time, "sleep", pause)
+    monkeypatch.setattr("mindgraph_storage.client.heartbeat.time.sleep", pause)
     outboxes = [Outbox(storage, f"t{number}") for number in range(5)]
     for number, outbox in enumerate(outboxes):
         outbox.add(StartRun(run_id=f"r{number}", trace_id=f"t{number}"))
         outbox.write_down()
+    monkeypatch.setattr(outboxes[-1], "try_to_send", last.set)
     all_are_there.set()
-    while len(transport.recorded) < len(outboxes):
-        transport.heard["record_events"].wait(LIMIT)
-    assert len(pauses) == 1
+    assert last.wait(LIMIT)
+    assert (len(transport.recorded), len(pauses)) == (4, 1)
 
 
 def test_an_error_of_the_graph_is_the_one_that_is_seen(storage: StorageClient) -> None:
