@@ -7,85 +7,53 @@ approval (``--resume``), or runs again and continues the version chains.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 from rich.console import Console
 from rich.table import Table
 
-from graphs.brief.sources import SourceError
 from graphs.research_to_draft import ROUNDS, build_graph
-from graphs.writers import ModelError
-from mindgraph_storage import ArtifactManifest, ArtifactRef, StorageClient, StorageError, open_storage
-from mindgraph_storage.langgraph import open_checkpointer
-
-TOPIC = "durable agent state and checkpoints"
-_MOST_THREAD_CHARACTERS = 60
+from graphs.running import (
+    TOPIC,
+    Checkpointer,
+    Graph,
+    common_parser,
+    file_of,
+    path_of,
+    positive,
+    run_command,
+    stream,
+    thread_named,
+)
+from mindgraph_storage import ArtifactManifest, ArtifactRef, StorageClient
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; the exit code is 0 when done or waiting, 1 for a failure, 2 for wrong input."""
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     asked = _parser().parse_args(arguments)
-    if asked.thread is None:
-        asked.thread = _thread_of(asked.topic or TOPIC)
-    try:
-        with open_storage(asked.data_dir) as storage, open_checkpointer(data_dir=asked.data_dir) as saver:
-            graph = build_graph(storage, checkpointer=saver, model=asked.model, rounds=asked.rounds)
-            return _run(console, graph, storage, asked)
-    except (SourceError, StorageError) as error:
-        console.print(f"{type(error).__name__}: {error}", style="red")
-        return 2
-    except ModelError as error:
-        console.print(f"--model {asked.model}: {error}")
-        return 2
-    except KeyboardInterrupt:
-        console.print("\nStopped. The same command goes on from here.")
-        return 1
+    asked.thread = thread_named(asked)
+
+    def work(console: Console, storage: StorageClient, saver: Checkpointer) -> int:
+        graph = build_graph(storage, checkpointer=saver, model=asked.model, rounds=asked.rounds)
+        return _run(console, graph, storage, asked)
+
+    return run_command(asked, work)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m graphs.research_to_draft",
-        description="Researches a topic in real documents, drafts a brief, criticises and revises it.",
-        epilog="Started again with the same thread it goes on where it stopped, or makes the next versions.",
-    )
-    parser.add_argument("topic", nargs="?", help=f"what the brief is about (default: {TOPIC!r})")
-    parser.add_argument(
-        "--sources",
-        type=Path,
-        metavar="DIR",
-        help="a folder of .md .txt .rst .html .pdf files (default: what installed packages say)",
-    )
-    parser.add_argument("--thread", metavar="ID", help="the thread to run on (default: made from the topic)")
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="where everything is kept (default: .data)"
+    parser = common_parser(
+        "research_to_draft",
+        "Researches a topic in real documents, drafts a brief, criticises and revises it.",
+        "Started again with the same thread it goes on where it stopped, or makes the next versions.",
     )
     parser.add_argument(
-        "--rounds", type=_positive, default=ROUNDS, metavar="N", help=f"most drafts (default: {ROUNDS})"
+        "--rounds", type=positive, default=ROUNDS, metavar="N", help=f"most drafts (default: {ROUNDS})"
     )
-    parser.add_argument("--model", metavar="NAME", help="a chat model that writes, e.g. openai:gpt-4o-mini")
     parser.add_argument("--approve", action="store_true", help="wait before the final text")
     parser.add_argument("--resume", action="store_true", help="approve the draft that waits, and finish")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, got {text!r}")
-    return int(text)
-
-
-def _thread_of(topic: str) -> str:
-    return re.sub(r"\W+", "-", topic.lower()).strip("-")[:_MOST_THREAD_CHARACTERS] or "research"
-
-
-Graph = CompiledStateGraph[Any, Any, Any, Any]
 
 
 def _run(console: Console, graph: Graph, storage: StorageClient, asked: argparse.Namespace) -> int:
@@ -96,7 +64,7 @@ def _run(console: Console, graph: Graph, storage: StorageClient, asked: argparse
         return 2
     waits = bool(state.interrupts) and not asked.resume and not _is_new(asked, state.values)
     if not waits:
-        waits = _stream(console, graph, _input(console, asked, state), config)
+        waits = stream(console, graph, _input(console, asked, state), config)
     if waits:
         (waiting,) = graph.get_state(config).interrupts
         _show_waiting(console, storage, waiting.value, asked)
@@ -126,23 +94,9 @@ def _is_new(asked: argparse.Namespace, values: dict[str, Any]) -> bool:
     return other_topic or (sources is not None and sources != values.get("sources"))
 
 
-def _stream(console: Console, graph: Graph, given: Any, config: Any) -> bool:
-    """Runs the graph and says what it does; True where it waits for approval."""
-    waits = False
-    part: Any
-    for mode, part in graph.stream(given, config, stream_mode=["tasks", "custom", "updates"]):
-        if mode == "tasks" and "input" in part:
-            console.print(f"▸ {part['name']}", style="cyan")
-        elif mode == "custom":
-            console.print(f"  {part}")
-        elif mode == "updates":
-            waits |= "__interrupt__" in part
-    return waits
-
-
 def _show_waiting(console: Console, storage: StorageClient, waiting: Any, asked: argparse.Namespace) -> None:
     where = f" --data-dir {asked.data_dir}" if asked.data_dir else ""
-    console.print(f"\n{waiting['question']} {_path(storage.get_artifact_uri(waiting['proposal']))}")
+    console.print(f"\n{waiting['question']} {file_of(storage, waiting['proposal'])}")
     console.print(f"Yes: python -m graphs.research_to_draft --thread {asked.thread}{where} --resume\n")
 
 
@@ -169,16 +123,16 @@ def _show_artifacts(console: Console, storage: StorageClient, trace_id: str) -> 
         made += page
     if not made:
         return
-    folder = _path(made[0].uri).parent
+    folder = path_of(made[0].uri).parent
     table = _table(f"Artifacts, in {folder}/", "name", "version", "type", "bytes", "file")
     for one in made:
-        size, file = f"{one.size_bytes:,}", str(_path(one.uri).relative_to(folder))
+        size, file = f"{one.size_bytes:,}", str(path_of(one.uri).relative_to(folder))
         table.add_row(one.name, str(one.version), one.artifact_type, size, file)
     console.print(table)
 
 
 def _show_final(console: Console, storage: StorageClient, final: ArtifactRef) -> None:
-    console.print(f"\nThe final text: {_path(storage.get_artifact_uri(final))}")
+    console.print(f"\nThe final text: {file_of(storage, final)}")
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -187,12 +141,6 @@ def _table(title: str, *columns: str) -> Table:
         numeric = column in ("run", "attempt", "ms", "loaded", "saved", "version", "bytes")
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     return table
-
-
-def _path(uri: str) -> Path:
-    """A file URI as a path, relative to here where it is below here."""
-    path = Path(unquote(urlsplit(uri).path))
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import interrupt
 
 from graphs.brief.records import Critique, Draft, Research
-from graphs.brief.sources import read_folder, read_installed_packages
+from graphs.brief.sources import read_documents
 from graphs.brief.writing import finalize, research
 from graphs.writers import Writer, writer_for
 from mindgraph_storage import ArtifactRef, StorageClient, open_storage
@@ -48,8 +48,7 @@ class ResearchToDraft:
 
     def research(self, state: State) -> State:
         """Finds the passages that speak to the topic and what they say."""
-        folder = state.get("sources")
-        reading = read_folder(folder) if folder else read_installed_packages()
+        reading = read_documents(state.get("sources"))
         for unread in reading.unread:
             _say(f"could not read {unread.name}: {unread.reason}")
         found = research(state["topic"], reading.passages)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from graphs.brief.records import Critique, Draft, Reference, Research, Section, Statement
 from graphs.brief.writing import critique_draft, write_draft
 
-__all__ = ["ByModel", "ByRules", "ModelError", "Writer", "writer_for"]
+__all__ = ["ByModel", "ByRules", "ModelError", "Writer", "chat_model", "writer_for"]
 
 Task = Literal["draft", "critique"]
 
@@ -124,18 +124,21 @@ def _references(research: Research) -> tuple[Reference, ...]:
 
 
 def writer_for(model: Any) -> Writer:
-    """By rules where there is no model; a name goes through ``init_chat_model`` (the ``models`` extra).
+    """By rules where there is no model; else what ``chat_model`` makes of it. Raises what that raises."""
+    return ByRules() if model is None else ByModel(chat_model(model))
+
+
+def chat_model(model: Any) -> Any:
+    """A chat model as it is; a name goes through ``init_chat_model`` (the ``models`` extra).
 
     Raises ModelError for a name that cannot be used here.
     """
-    if model is None:
-        return ByRules()
     if not isinstance(model, str):
-        return ByModel(model)
+        return model
     try:
         from langchain.chat_models import init_chat_model
 
-        return ByModel(init_chat_model(model))
+        return init_chat_model(model)
     except ImportError as error:
         raise ModelError(f"{error}; install it with: pip install 'mindgraph-storage[models]'") from error
     except Exception as error:  # each provider's package has its own way to say that a key is missing

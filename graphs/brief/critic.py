@@ -29,6 +29,13 @@ def critique_draft(draft: Draft, research: Research) -> Critique:
     return Critique(passed=not faults, score=round(score, 2), issues=issues)
 
 
+def sent_back(comment: str) -> Critique:
+    """A reviewer's comment as a critique: the next draft is to cover what it names."""
+    about = tuple(Topic(comment).terms.values())
+    issue = Issue(kind=IssueKind.COVERAGE, what=comment, do="Do what the reviewer asks for.", about=about)
+    return Critique(passed=False, score=0, issues=(issue,))
+
+
 def _structure(draft: Draft, research: Research) -> Iterator[Issue]:
     if not draft.summary and opening(quoted(draft, research), research):
         what, do = "It lists findings without a summary.", "Open with a summary; group the rest by theme."

@@ -73,6 +73,28 @@ def research(topic: str, passages: Sequence[Passage]) -> Research:
     )
 
 
+def joined(parts: Sequence[Research]) -> Research:
+    """The research on one topic in several sets of passages, as one; not covered is what none covers.
+
+    Raises `SourceError` where there is none.
+    """
+    if not parts:
+        raise SourceError("No document says anything on the topic in a sentence that can be quoted.")
+    passages: list[Passage] = []
+    findings: list[Finding] = []
+    for part in parts:
+        findings += (f.model_copy(update={"passage": f.passage + len(passages)}) for f in part.findings)
+        passages += part.passages
+    lost = set.intersection(*(set(part.not_covered) for part in parts))
+    return Research(
+        topic=parts[0].topic,
+        terms=parts[0].terms,
+        findings=tuple(sorted(findings, key=lambda f: (-f.score, f.passage, f.position))),
+        passages=tuple(passages),
+        not_covered=tuple(term for term in parts[0].terms if term in lost),
+    )
+
+
 def _findings(number: int, passage: Passage, scale: Scale) -> Iterator[Finding]:
     """The sentences to quote from one passage: those to the point, and those that they lean on."""
     texts = sentences(passage.text)

@@ -33,6 +33,11 @@ class SourceError(Exception):
     """The sources can't serve: there are none, or none that speaks to the topic."""
 
 
+def read_documents(folder: str | Path | None) -> Reading:
+    """Read a folder, or where there is none what the installed packages say. Raises what these raise."""
+    return read_folder(folder) if folder else read_installed_packages()
+
+
 def read_folder(path: str | Path) -> Reading:
     """Read every .md, .txt, .rst, .html and .pdf file under a folder, hidden ones left out.
 
@@ -263,6 +268,23 @@ def rank(topic: str, passages: Sequence[Passage], limit: int = 60) -> tuple[Pass
     scores = index.get_scores([t for t in wanted.terms if t in known])
     best = sorted((i for i in range(len(passages)) if scores[i] > 0), key=lambda i: (-scores[i], i))
     return tuple(passages[i] for i in best[:limit])
+
+
+def documents_on(topic: str, passages: Sequence[Passage]) -> dict[str, Reading]:
+    """The whole documents that speak to the topic, best first, by names that files can have.
+
+    Raises what `rank` raises.
+    """
+    found = dict.fromkeys(passage.locator for passage in rank(topic, passages, len(passages)))
+    return {
+        _file_name(locator): Reading(passages=tuple(p for p in passages if p.locator == locator))
+        for locator in found
+    }
+
+
+def _file_name(locator: str) -> str:
+    """A package's without its version, which the next release changes."""
+    return re.sub(r'[/\\:*?"<>|]', " ", locator.partition("==")[0])
 
 
 def _unknown(topic: str, passages: Sequence[Passage]) -> str:

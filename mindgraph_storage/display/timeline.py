@@ -24,6 +24,7 @@ __all__ = ["Timeline", "timeline"]
 
 _BAR = 24  # characters of a terminal
 _WIDE = 100
+_MOST_NAMED = 4  # artifacts of a step
 _SCALE, _LABEL, _ROW, _SIDE = 300, 190, 22, 480  # pixels: the bars, left of them, a line, right of them
 
 
@@ -124,8 +125,8 @@ class Timeline(View):
         """One line on the process."""
         saved = len({its_id for step in self.steps for its_id in step.saved})
         counts = [(len(self.runs), "run"), (len(self.steps), "step attempt"), (saved, "artifact")]
-        shown = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts)
-        return f"{shown}; {self.earlier} earlier runs" if self.earlier else shown
+        shown = ", ".join(_counted(count, what) for count, what in counts)
+        return f"{shown}; {_counted(self.earlier, 'earlier run')}" if self.earlier else shown
 
     def html(self) -> Element:
         title = element("strong", self.process.trace_id)
@@ -149,6 +150,10 @@ def timeline(storage: StorageClient, trace_id: str) -> Timeline:
     )
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def _seconds(start: datetime, end: datetime) -> float:
     return (end - start).total_seconds()
 
@@ -162,9 +167,16 @@ def _label(step: Step) -> str:
 
 
 def _did(of: Timeline, step: Step) -> str:
-    loaded, saved = of.told(step.loaded), of.told(step.saved)
+    loaded, saved = _some(of, step.loaded), _some(of, step.saved)
     parts = [loaded and f"← {loaded}", saved and f"→ {saved}", one_line(step.error, 120)]
     return "  ".join(part for part in parts if part)
+
+
+def _some(of: Timeline, ids: Sequence[str]) -> str:
+    """A step that joins a hundred artifacts must not hide the others."""
+    if len(ids) <= _MOST_NAMED:
+        return of.told(ids)
+    return f"{of.told(ids[: _MOST_NAMED - 1])} and {len(ids) - _MOST_NAMED + 1} more"
 
 
 @dataclass(frozen=True)
