@@ -11,7 +11,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
 from graphs.brief.critic import sent_back
-from graphs.brief.findings import research
+from graphs.brief.findings import research_all
 from graphs.brief.records import Critique, Draft, Research
 from graphs.brief.sources import read_documents
 from graphs.brief.themes import sentence_case
@@ -43,8 +43,8 @@ class Approval:
 
     def research(self, state: State) -> State:
         """What the sources say on the topic, and on what the reviewer wished for."""
-        wanted = "; ".join([state["topic"], *state.get("wishes", [])])
-        found = research(wanted, read_documents(state.get("sources")).passages)
+        passages = read_documents(state.get("sources")).passages
+        found = research_all(state["topic"], state.get("wishes", []), passages)
         kept = self.storage.save_artifact(found, name="research", artifact_type="research_report")
         return {"research": kept}
 
@@ -52,7 +52,7 @@ class Approval:
         """The first draft; where there are wishes, the next one, from the last and the comment on it."""
         load = self.storage.load_artifact
         found = load(state["research"], as_=Research)
-        again = bool(state.get("wishes"))
+        again = state.get("wishes")
         comment = load(state["comment"], as_=Critique) if again else None
         written = self.writer.write(found, comment, load(state["draft"], as_=Draft) if again else None)
         draft = written.model_copy(update={"title": sentence_case(state["topic"])})
@@ -82,10 +82,9 @@ class Approval:
 def build_graph(storage: StorageClient, checkpointer: Checkpointer | None = None, model: Any = None) -> Graph:
     """The compiled pipeline, recording into ``storage``."""
     nodes = Approval(storage, writer_for(model))
-    builder = StateGraph(State).add_node(nodes.research).add_node(nodes.draft)
-    builder.add_node(nodes.review).add_node(nodes.publish)
-    builder.add_edge(START, "research").add_edge("research", "draft").add_edge("draft", "review")
-    builder.add_edge("publish", END)
+    builder = StateGraph(State).add_node(nodes.review).add_node(nodes.publish)
+    builder.add_sequence([nodes.research, nodes.draft])
+    builder.add_edge(START, "research").add_edge("draft", "review").add_edge("publish", END)
     return with_storage(builder.compile(checkpointer=checkpointer, name="approval"), storage)
 
 

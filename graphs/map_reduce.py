@@ -64,7 +64,8 @@ class MapReduce:
 
     def reduce(self, state: State) -> State:
         """All digests as one brief, revised once."""
-        found = joined([self.storage.load_artifact(ref, as_=Research) for ref in state["digests"]])
+        digests = [self.storage.load_artifact(ref, as_=Research) for ref in state["digests"]]
+        found = joined(state["topic"], digests)
         first = self.writer.write(found, None, None)
         draft = self.writer.write(found, self.writer.criticise(first, found), first)
         text, context = finalize(draft, found), self.writer.context("draft")

@@ -7,6 +7,7 @@ sources use weighs more (the inverse document frequency of BM25). A sentence tha
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from graphs.brief.records import Finding, Passage, Research
 from graphs.brief.relevance import Scale
@@ -73,25 +74,43 @@ def research(topic: str, passages: Sequence[Passage]) -> Research:
     )
 
 
-def joined(parts: Sequence[Research]) -> Research:
-    """The research on one topic in several sets of passages, as one; not covered is what none covers.
+def research_all(topic: str, wishes: Sequence[str], passages: Sequence[Passage]) -> Research:
+    """Research on a topic and on what was wished for besides, each word of it: the sources may hold none.
+
+    Raises what `research` raises for the topic.
+    """
+    parts = [research(topic, passages)]
+    for wish in wishes:
+        with suppress(SourceError):
+            parts.append(research(wish, passages))
+    return joined(
+        "; ".join([topic, *(word for wish in wishes for word in Topic(wish).terms.values())]), parts
+    )
+
+
+def joined(topic: str, parts: Sequence[Research]) -> Research:
+    """Several pieces of research as one, on a topic that takes in theirs.
 
     Raises `SourceError` where there is none.
     """
     if not parts:
-        raise SourceError("No document says anything on the topic in a sentence that can be quoted.")
-    passages: list[Passage] = []
-    findings: list[Finding] = []
+        raise SourceError(f"No document says anything on {topic!r} in a sentence that can be quoted.")
+    places: dict[Passage, int] = {}
+    found: dict[tuple[int, int], Finding] = {}
     for part in parts:
-        findings += (f.model_copy(update={"passage": f.passage + len(passages)}) for f in part.findings)
-        passages += part.passages
-    lost = set.intersection(*(set(part.not_covered) for part in parts))
+        numbers = [places.setdefault(passage, len(places)) for passage in part.passages]
+        for finding in part.findings:
+            place = numbers[finding.passage], finding.position
+            if place not in found or found[place].score < finding.score:
+                found[place] = finding.model_copy(update={"passage": place[0]})
+    wanted = Topic(topic)
+    told = wanted.told(f.claim for f in found.values()) & wanted.held(" ".join(p.text for p in places))
     return Research(
-        topic=parts[0].topic,
-        terms=parts[0].terms,
-        findings=tuple(sorted(findings, key=lambda f: (-f.score, f.passage, f.position))),
-        passages=tuple(passages),
-        not_covered=tuple(term for term in parts[0].terms if term in lost),
+        topic=wanted.text,
+        terms=tuple(wanted.terms.values()),
+        findings=tuple(sorted(found.values(), key=lambda f: (-f.score, f.passage, f.position))),
+        passages=tuple(places),
+        not_covered=tuple(spelt for t, spelt in wanted.terms.items() if t not in told),
     )
 
 

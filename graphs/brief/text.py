@@ -21,8 +21,8 @@ def word_set(text: str) -> frozenset[str]:
 _TALK = word_set(
     """also always best common every example etc explain explained guide help howto intro introduction keep
     keeps kept keeping like made make makes making many may might much must need never often one overview
-    perform performs performed performing practice practices really several simple simply stuff thing things
-    tutorial two use used uses using via want way ways within without work working works"""
+    perform performs performed performing practice practices really several simple simply stuff tell tells
+    thing things tutorial two use used uses using via want way ways within without work working works"""
 )
 STOP = frozenset((*STOPWORDS_EN_PLUS, *STOPWORDS_RUSSIAN)) | _TALK
 _ABBREVIATIONS = word_set(

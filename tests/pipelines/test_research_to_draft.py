@@ -18,32 +18,10 @@ from pydantic import BaseModel
 from graphs.brief.records import Critique, Draft, Research
 from graphs.command import main
 from graphs.research_to_draft import build_graph
-from mindgraph_storage import StorageClient, open_storage
+from mindgraph_storage import StorageClient
 from mindgraph_storage.langgraph import open_checkpointer
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = {
-    "otters.md": "# Sea otters\n\nSea otters keep their food in a pouch of loose skin under each arm. Otters "
-    "hold hands while they sleep, so that the sea does not carry them apart. An otter eats a quarter of its "
-    "weight every day.",
-    "kelp.txt": "Kelp forests shelter fish, crabs and otters along cold coasts. Otters eat the urchins that "
-    "would otherwise eat the kelp. A kelp plant can grow half a metre in a single day.",
-    "urchins.html": "<h1>Urchins</h1><p>Urchins graze on kelp until nothing is left of a forest. Where "
-    "otters returned to the coast, the urchins became few and the forests of kelp grew back.</p>",
-}
-
-
-@pytest.fixture
-def sources(tmp_path: Path) -> Path:
-    """A folder of three documents, and one that is no text."""
-    folder = tmp_path / "sources"
-    folder.mkdir()
-    for name, text in DOCUMENTS.items():
-        (folder / name).write_text(text)
-    (folder / "broken.txt").write_bytes(b"\xff\xfa\x80 not text")
-    return folder
-
-
 Run = Callable[..., int]
 
 
@@ -52,12 +30,6 @@ def run(tmp_path: Path, sources: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the command in a folder of its own, on the three documents."""
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: main(["otters and kelp forests", "--sources", "sources", *arguments])
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> StorageClient:
-    """The storage the command writes to, opened by the operator."""
-    return open_storage(tmp_path / ".data")
 
 
 def test_the_files_lie_where_a_person_looks(
