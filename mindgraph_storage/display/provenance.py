@@ -178,8 +178,12 @@ def _arrow(start: tuple[int, int], end: tuple[int, int]) -> Element:
     """From the right side of one box to the left side of another, with a head."""
     x, y = start[0] + _BOX, start[1] + _HIGH // 2
     to_x, to_y = end[0], end[1] + _HIGH // 2
-    bend = (to_x - x) // 2
-    line = f"M{x} {y}C{x + bend} {y} {to_x - bend} {to_y} {to_x - 6} {to_y}"
+    line = f"M{x} {y}"
+    if to_x - x > _ACROSS:  # past other boxes: between two rows, where there are none
+        between = start[1] + (_HIGH + _DOWN // 2 if to_y >= y else -_DOWN // 2)
+        line += f"{_bend((x, y), (x + _ACROSS, between))}H{to_x - _ACROSS}"
+        x, y = to_x - _ACROSS, between
+    line += _bend((x, y), (to_x - 6, to_y))
     head = f"M{to_x} {to_y}l-7 -4v8z"
     return element(
         "g",
@@ -187,6 +191,12 @@ def _arrow(start: tuple[int, int], end: tuple[int, int]) -> Element:
         element("path", d=head),
         opacity=0.55,
     )
+
+
+def _bend(start: tuple[int, int], end: tuple[int, int]) -> str:
+    """A curve that leaves and arrives level."""
+    middle = (start[0] + end[0]) // 2
+    return f"C{middle} {start[1]} {middle} {end[1]} {end[0]} {end[1]}"
 
 
 def _mermaid(text: str) -> str:
