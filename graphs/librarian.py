@@ -8,13 +8,14 @@ model reads the lines it wants. Its notes are an artifact too, so that the next 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool, tool
 
-from graphs.brief.records import Passage
+from graphs.brief.records import Reading
 from graphs.brief.sources import SourceError, rank, read_documents
 from graphs.brief.text import sentences
 from graphs.librarian_model import LibrarianModel
@@ -46,9 +47,12 @@ def build_graph(
     from mindgraph_storage.langgraph.middleware import StorageMiddleware  # isort: skip  # says what is missing
     from langchain.agents import create_agent
 
+    documents = cache(partial(read_documents, sources))
+    if sources is not None:
+        documents()  # a wrong folder is told before anything runs; packages are read when they are needed
     agent = create_agent(
         LibrarianModel() if model is None else chat_model(model),
-        [_search_tool(read_documents(sources).passages)],
+        [_search_tool(documents)],
         system_prompt=_PROMPT,
         middleware=[StorageMiddleware(storage, over=_LARGE)],  # brings the artifact tools
         checkpointer=checkpointer,
@@ -57,12 +61,12 @@ def build_graph(
     return with_storage(agent, storage)
 
 
-def _search_tool(passages: Sequence[Passage]) -> BaseTool:
+def _search_tool(documents: Callable[[], Reading]) -> BaseTool:
     @tool
     def search_documents(words: str) -> str:
         """Search the documents: sentences and where they stand, one a line, the best passages first."""
         try:
-            found = rank(words, passages)
+            found = rank(words, documents().passages)
         except SourceError as error:
             return f"Nothing found. {error}"
         return "\n".join(f"{said} [{p.locator}]" for p in found for said in sentences(p.text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import time
@@ -230,6 +231,20 @@ def test_inputs_stand_left_of_what_was_made() -> None:
     assert seen._repr_html_().count("<path") == 2 * 4
 
 
+def test_a_long_arrow_passes_between_the_boxes() -> None:
+    """An arrow past other boxes runs level between two rows, through no artifact's name."""
+    html = Provenance(_lineage((1, 2), (2, 3), (1, 3), (3, 4), (2, 4)))._repr_html_()
+    level = [int(y) for y in re.findall(r' d="M[^"]* (-?\d+)H', html)]
+    boxes = [
+        (int(y), int(y) + int(high))
+        for y, high in re.findall(r'<rect [^>]*y="(\d+)"[^>]*height="(\d+)"', html)
+    ]
+
+    assert len(level) == 2
+    assert len(boxes) == 4
+    assert not any(top <= y <= bottom for y in level for top, bottom in boxes)
+
+
 def test_graph_languages_escape_names() -> None:
     """A quote or a bracket in a name ends no label, in Mermaid or in Graphviz."""
     seen = Provenance(_lineage((1, 2), name='a"]; x --> y\\', created_by="agent.a"))
@@ -263,6 +278,22 @@ def test_a_long_run() -> None:
 
     assert seen._repr_html_().count("<rect") == 5000
     assert time.process_time() - before < 10
+
+
+def test_a_step_with_many_artifacts_is_one_line() -> None:
+    """What joins a hundred artifacts names a few and counts the rest; a pipe gets them all."""
+    seen = _timeline(_step(loaded=[f"art_of_{number}" for number in range(100)]))
+    (line,) = seen.lines()
+
+    assert "← art_of_0, art_of_1, art_of_2 and 97 more" in _Tags(seen._repr_html_()).text
+    assert "art_of_99" in line
+
+
+def test_one_earlier_run_is_one() -> None:
+    """It is counted as a person would."""
+    seen = Timeline(_process(), [_run(run_id="r1"), _run(run_id="r2")], [], {}).last(1)
+
+    assert seen.summary().endswith("; 1 earlier run")
 
 
 def test_the_last_runs_keep_their_numbers() -> None:

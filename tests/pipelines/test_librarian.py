@@ -103,7 +103,7 @@ def test_another_chat_model_can_be_given(storage: StorageClient) -> None:
             return self
 
     call = {"name": "save_artifact", "args": {"name": "notes", "content": "otters"}, "id": "1"}
-    model = Model(messages=iter([AIMessage("", tool_calls=[call]), AIMessage("done")]))  # type: ignore[list-item]
+    model = Model(messages=iter([AIMessage("", tool_calls=[call]), AIMessage("done")]))
     made = build_graph(storage, model=model, sources="sources").invoke(
         {"messages": [("user", "?")]}, ON_THREAD
     )

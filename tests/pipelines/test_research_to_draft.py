@@ -219,17 +219,3 @@ def test_a_model_writes_and_criticises(storage: StorageClient, sources: Path) ->
     assert storage.load_artifact(made["draft"], as_=Draft).references[0].number == 1
     assert storage.load_artifact(made["critique"], as_=Critique).passed
     assert storage.load_artifact(made["research"], as_=Research).findings
-
-
-def test_the_server_can_make_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """langgraph.json names a factory that takes no arguments and gives the compiled graph."""
-    monkeypatch.chdir(tmp_path)
-    path, _, factory = json.loads((ROOT / "langgraph.json").read_text())["graphs"][
-        "research_to_draft"
-    ].partition(":")
-    assert (ROOT / path).samefile(ROOT / "graphs/research_to_draft.py")
-    from graphs import research_to_draft
-
-    assert {"research", "draft", "critique", "revise", "approval", "final"} <= set(
-        getattr(research_to_draft, factory)().get_graph().nodes
-    )
