@@ -62,9 +62,9 @@ class Approval:
         return {"draft": kept, "proposal": proposal}
 
     def review(self, state: State) -> Command[Literal["research", "publish"]]:
-        """Waits for a person: resumed with ``{"comment": "…"}`` it is sent back, with None published."""
+        """Waits for a person: resumed with ``{"comment": "…"}`` it is sent back, without one published."""
         answer = interrupt({"question": "Publish this text?", "proposal": state["proposal"]})
-        if not (comment := answer["comment"]):
+        if not (comment := answer.get("comment")):
             return Command(goto="publish")
         kept = self.storage.save_artifact(sent_back(comment), name="comment", artifact_type="critique")
         wishes = [*state.get("wishes", []), comment]
@@ -73,7 +73,7 @@ class Approval:
     def publish(self, state: State) -> State:
         """The text that was approved, word for word."""
         text = self.storage.load_artifact(state["proposal"])
-        return {"final": self._text(text, name="final", artifact_type="final")}
+        return {"final": self._text(text, name="final", artifact_type="final"), "wishes": []}
 
     def _text(self, text: str, **kind: Any) -> ArtifactRef:
         return self.storage.save_artifact(text, content_type="text/markdown", **kind)

@@ -78,11 +78,7 @@ def _input(asked: argparse.Namespace, state: Any) -> Any:
         return Command(resume={"comment": asked.comment})
     if state.next:
         return None
-    return {
-        "topic": asked.topic or TOPIC,
-        "sources": asked.sources and str(asked.sources.resolve()),
-        "wishes": [],
-    }
+    return {"topic": asked.topic or TOPIC, "sources": asked.sources and str(asked.sources.resolve())}
 
 
 def _show(console: Console, storage: StorageClient, asked: argparse.Namespace, state: Any) -> None:

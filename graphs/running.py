@@ -126,9 +126,10 @@ def show_work(console: Console, storage: StorageClient, trace_id: str, view: Vie
         console.print(shown, soft_wrap=False)
 
 
-def file_of(storage: StorageClient, artifact: Artifact) -> Path:
-    """The file of an artifact in a local storage."""
-    return path_of(storage.get_artifact_uri(artifact))
+def file_of(storage: StorageClient, artifact: Artifact) -> str:
+    """Where to read an artifact: its file, or a link where the store is no folder."""
+    uri = storage.get_artifact_uri(artifact)
+    return str(path_of(uri)) if uri.startswith("file:") else uri
 
 
 def path_of(uri: str) -> Path:
