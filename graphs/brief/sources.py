@@ -275,11 +275,12 @@ def documents_on(topic: str, passages: Sequence[Passage]) -> dict[str, Reading]:
 
     Raises what `rank` raises.
     """
-    found = dict.fromkeys(passage.locator for passage in rank(topic, passages, len(passages)))
-    return {
-        _file_name(locator): Reading(passages=tuple(p for p in passages if p.locator == locator))
-        for locator in found
-    }
+    named: dict[str, Reading] = {}
+    for locator in dict.fromkeys(passage.locator for passage in rank(topic, passages, len(passages))):
+        name = _file_name(locator)
+        document = Reading(passages=tuple(p for p in passages if p.locator == locator))
+        named[f"{name} ({len(named)})" if name in named else name] = document
+    return named
 
 
 def _file_name(locator: str) -> str:

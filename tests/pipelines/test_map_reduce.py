@@ -55,6 +55,20 @@ def test_the_digests_of_an_earlier_run_are_not_in_the_next_brief(storage: Storag
     assert {made.version for made in storage.list_artifacts(trace_id=TOPIC) if made.name != "brief"} == {1}
 
 
+def test_documents_with_nearly_the_same_name_are_two(storage: StorageClient, sources: Path) -> None:
+    """A path and a file that is called like it are both digested."""
+    (sources / "bay").mkdir()
+    for name in ("bay/kelp.md", "bay kelp.md"):
+        (sources / name).write_text(f"The {name} tells of kelp forests that many otters live in.")
+
+    assert run() == 0
+
+    digests = {
+        made.name for made in storage.list_artifacts(trace_id=TOPIC) if made.name.startswith("digest bay")
+    }
+    assert len(digests) == 2
+
+
 def test_a_document_that_says_nothing_is_left_out(storage: StorageClient, sources: Path) -> None:
     """A document that only mentions the topic has no digest, and the brief is written without it."""
     (sources / "aside.md").write_text("# Boats\n\nWhere do all of the otters and the kelp forests go to?\n")
