@@ -40,7 +40,9 @@ _ARCHIVES = {".zip": "zip", ".tar": "tar", ".tar.gz": "gztar", ".tgz": "gztar"}
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of an import: artifacts that are new here, and those that were here already."""
+    """What came of an import of ``trace_id``: how many artifacts were ``registered``, being new here, and how
+    many were ``already_there``.
+    """
 
     trace_id: str
     registered: int
@@ -54,11 +56,12 @@ def _silent(done: int, total: int) -> None:
 def export_trace(
     storage: StorageClient, trace_id: str, target: Path, *, progress: Progress = _silent
 ) -> Report:
-    """Writes the process with all artifacts the requester may read to ``target``, whole or not at all.
+    """Writes the process ``trace_id`` of the storage to ``target``, whole or not at all.
 
-    A name that ends with .zip, .tar, .tar.gz or .tgz makes an archive, any other a folder. ``checked`` of
-    the report counts the artifacts; a finding is one that was left out because its bytes are gone or damaged.
-    Raises AlreadyExists where the target is there, NotFound and PermissionDenied as ``get_process``.
+    All artifacts the requester may read are in it. A name that ends with .zip, .tar, .tar.gz or .tgz makes an
+    archive, any other a folder. ``checked`` of the report counts the artifacts; a finding is one that was
+    left out because its bytes are gone or damaged. ``progress`` is called as it goes. Raises AlreadyExists
+    where the target is there, NotFound and PermissionDenied as ``get_process``.
     """
     if target.exists():
         raise AlreadyExists(f"{target} is there already; export to another name")
@@ -77,11 +80,11 @@ def export_trace(
 
 
 def import_trace(storage: StorageClient, source: Path, *, progress: Progress = _silent) -> Imported:
-    """Operator only: takes in what ``export_trace`` wrote, with the ids, versions, times, owners it had.
+    """Operator only: takes into the storage what ``export_trace`` wrote, as it was there.
 
-    May be repeated, also after it was interrupted. Raises InvalidArgument where the source is no export,
-    DataLoss where a file is not the one of its manifest, AlreadyExists where an id or a version is another
-    artifact's here.
+    May be repeated, also after it was interrupted; ``progress`` is called as it goes. Raises InvalidArgument
+    where the source is no export, DataLoss where a file is not the one of its manifest, AlreadyExists where
+    an id or a version is another artifact's here.
     """
     with _opened(source) as folder:
         process = _process(folder)

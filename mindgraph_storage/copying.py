@@ -22,7 +22,10 @@ __all__ = ["CopyProgress", "CopyReport", "StorageLocation", "copy_storage"]
 
 @dataclass(frozen=True)
 class StorageLocation:
-    """Where a storage is. What is left out lies under ``data_dir``; no environment variable is looked at."""
+    """Where a storage is: its ``database_url``, ``artifacts_url`` and ``checkpoint_url``, as in the settings.
+
+    What is left out lies under ``data_dir``; no environment variable is looked at.
+    """
 
     data_dir: str | Path = ".data"
     database_url: str | None = None
@@ -31,14 +34,17 @@ class StorageLocation:
 
     @property
     def folder(self) -> Path:
+        """``data_dir``, absolute."""
         return Path(self.data_dir).absolute()
 
     @property
     def has_checkpoints(self) -> bool:
+        """Whether there are checkpoints to copy."""
         return self.checkpoint_url is not None or (self.folder / "checkpoints.db").exists()
 
     @property
     def exists(self) -> bool:
+        """Whether there is a storage; of a server it is taken for granted."""
         return self.database_url is not None or (self.folder / "storage.db").exists()
 
 
@@ -52,7 +58,8 @@ def copy_storage(
 
     Ids, versions, times and order stay; URIs follow the target. Each artifact's bytes are compared with its
     checksum on the way and in place before its manifest is. A copy that was killed goes on where it was; a
-    second one writes only what changed in the source since, which may be in use all the time.
+    second one writes only what changed in the source since, which may be in use all the time. ``on_progress``
+    is called as it goes.
 
     Raises FailedPrecondition where there is no source or the target holds another storage, Unavailable where
     something cannot be reached; then the same call can be made again.

@@ -114,6 +114,8 @@ Retention = Annotated[str, StringConstraints(pattern=r"^(infinite|[1-9][0-9]{0,4
 """``infinite`` or a period: a whole number and one of ``s m h d w`` (seconds … weeks), e.g. ``30d``."""
 
 Visibility = Literal["trace", "private", "public"]
+"""Who may read it: who takes part in the process, the owner, everybody. The operator may read all."""
+
 Status = Literal["uploading", "completed", "failed"]
 
 
@@ -124,7 +126,7 @@ class _Record(BaseModel):
 
 
 class ModelParams(_Record):
-    """Parameters of a model call; keys beyond these two are kept."""
+    """Parameters of a model call: ``temperature`` (0-2), ``max_tokens``; keys beyond these two are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -135,10 +137,11 @@ class ModelParams(_Record):
 
 
 class ArtifactContext(_Record):
-    """What is needed to make an artifact again (SPEC section 2, ``context``).
+    """What is needed to make an artifact again.
 
-    ``input_artifacts`` given as None means: what this step loaded before it saved. An empty list means
-    none. ``execution_time_ms`` is in milliseconds.
+    ``model_name``, ``prompt_version`` and ``model_params`` say what made it; listings can ask for the first
+    two. ``input_artifacts`` are the ids of what it was made from; None means: what this step loaded before it
+    saved, an empty list none. ``execution_time_ms`` is in milliseconds.
     """
 
     prompt_version: str | None = Field(None, max_length=_ID_LENGTH)
@@ -151,7 +154,9 @@ class ArtifactContext(_Record):
 class ArtifactRef(TypedDict):
     """The pointer kept in a graph's state: plain data, so it survives every checkpointer as it is.
 
-    ``status`` is ``completed`` for a registered artifact.
+    ``artifact_id`` is the manifest's ``id``, the other fields are its own. ``status`` is ``completed`` for a
+    registered artifact, ``uploading`` for one that waits in the buffer; ``version`` is then a guess.
+    ``artifact_type``, ``content_type``, ``size_bytes`` and ``checksum`` tell what it is without a look.
     """
 
     artifact_id: str
@@ -165,26 +170,46 @@ class ArtifactRef(TypedDict):
 
 
 class ArtifactManifest(Shown, _Record):
-    """The manifest of one stored version of one artifact; field by field as in SPEC section 2."""
+    """The manifest of one stored version of one artifact. Nothing in it changes but ``status``, one way."""
 
     id: ArtifactId
+    """``art_…``, its own in the whole storage."""
     name: ArtifactName
+    """What its versions share; the artifact type unless given."""
     version: int = Field(ge=1)
+    """From 1, without gaps within process and name; given by the service."""
     supersedes: ArtifactId | None = None
+    """The version this one follows on its branch."""
     trace_id: TraceId
+    """The process it belongs to."""
     step_id: StepId | None = None
+    """The step that saved it; in a graph the node's name."""
     created_by: AgentId
+    """The agent that saved it."""
     created_at: datetime
+    """When it was registered, in UTC."""
     artifact_type: ArtifactName
+    """What it is: ``research_report``, ``idea``, ``critique``, ``draft``, ``edited_draft``, ``final``,
+    ``log``, ``intermediate``, or a word of your own.
+    """
     content_type: ContentType
+    """What its bytes are."""
     uri: str
+    """Where its bytes are: ``file:///…``, ``s3://…``."""
     size_bytes: int = Field(ge=0)
+    """How many they are."""
     checksum: Checksum
+    """Over them; compared at every load."""
     status: Status
+    """``uploading``, then ``completed``, or ``failed`` where its bytes are gone."""
     retention: Retention = "infinite"
+    """How long it is kept; ``collect`` deletes it then."""
     owner: AgentId
+    """Who may read it where it is private."""
     visibility: Visibility = "trace"
+    """Who else may read it."""
     context: ArtifactContext = ArtifactContext()
+    """What it was made with and from."""
 
     def ref(self) -> ArtifactRef:
         """The pointer to this artifact."""
@@ -208,8 +233,8 @@ def ref_of(manifest: Mapping[str, Any]) -> ArtifactRef:
 class Lineage(Shown, _Record):
     """The provenance graph around one artifact, as far as its requester may read.
 
-    ``artifacts`` holds the artifact itself, everything it was made from and everything made from it,
-    oldest first; ``edges`` are (input id, output id) pairs between them.
+    ``artifact_id`` is the one asked for; ``artifacts`` holds the artifact itself, everything it was made from
+    and everything made from it, oldest first; ``edges`` are (input id, output id) pairs between them.
     """
 
     artifact_id: ArtifactId

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 ProcessStatus = Literal["running", "interrupted", "completed", "failed", "lost"]
+"""Of a process or a run. ``interrupted``: it waits to be resumed; ``lost``: it was silent for too long."""
 StepStatus = Literal["running", "interrupted", "completed", "failed", "lost", "pending_storage"]
 """``pending_storage``: it ended well, and something it saved waits to be registered."""
 
@@ -40,7 +41,8 @@ class _Record(BaseModel):
 class Process(Shown, _Record):
     """Everything done under one ``trace_id``; ``status`` is that of its latest run.
 
-    A process that only has artifacts saved outside any graph has no run and counts as ``completed``.
+    ``created_at`` and ``updated_at`` are in UTC. A process that only has artifacts saved outside any graph
+    has no run and counts as ``completed``.
     """
 
     trace_id: str
@@ -50,7 +52,11 @@ class Process(Shown, _Record):
 
 
 class Run(Shown, _Record):
-    """One invocation of a graph. ``error`` is the repr of the exception that ended a failed run."""
+    """One invocation of a graph, ``run_id``, in the process ``trace_id``, on the thread ``thread_id``.
+
+    ``status`` and the times ``started_at`` and ``ended_at`` (UTC) are the invocation's; ``error`` is the repr
+    of the exception that ended a failed run.
+    """
 
     run_id: str
     trace_id: str
@@ -62,7 +68,11 @@ class Run(Shown, _Record):
 
 
 class Step(Shown, _Record):
-    """One attempt to execute a node (``step_id``), with the artifacts it saved and loaded.
+    """One attempt, ``attempt_id``, to execute a node (``step_id``), with the artifacts it saved and loaded.
+
+    It belongs to the run ``run_id`` of the process ``trace_id`` on ``thread_id`` and asked as ``agent_id``;
+    ``task_id`` and ``checkpoint_ns`` are LangGraph's. ``started_at`` and ``ended_at`` are in UTC, ``error``
+    is the repr of the exception that ended it, ``status`` how it ended.
 
     ``from_checkpoint_id`` is the checkpoint the attempt began from and ``produced_checkpoint_id`` the one
     that holds its writes (None until there is one); ``attempt`` counts from 1 within a task and
@@ -91,14 +101,17 @@ class Step(Shown, _Record):
 
 @dataclass
 class Loads:
-    """What one step attempt did so far: what it loaded, how often it saved under each name, and if at all."""
+    """What one step attempt did so far.
+
+    ``artifact_ids`` is what it loaded, ``saves`` how often it saved under each name, ``has_saved`` if at all.
+    """
 
     artifact_ids: list[str] = field(default_factory=list)
     saves: dict[str, int] = field(default_factory=dict)
     has_saved: bool = False
 
     def add(self, artifact_id: str) -> None:
-        """Remembers a load, in order, once."""
+        """Remembers the load of ``artifact_id``, in order, once."""
         if artifact_id not in self.artifact_ids:
             self.artifact_ids.append(artifact_id)
 
@@ -112,8 +125,11 @@ class Loads:
 class Place:
     """Where in a graph the running code is: filled in by ``langgraph.place``, None fields are unknown.
 
-    ``attempt_id`` and ``run_id`` exist only inside a graph wrapped by ``with_storage``, and, where that keeps
-    checkpoints, ``branch_from``: those that it goes on from, the nearest first.
+    ``step_id``, ``agent_id``, ``task_id``, ``checkpoint_ns``, ``trace_id``, ``thread_id`` and
+    ``from_checkpoint_id`` are those of the ``Step`` that will be recorded, ``tool_call_id`` is the call a
+    model made, ``loads`` what the attempt did so far. ``attempt_id`` and ``run_id`` exist only inside a graph
+    wrapped by ``with_storage``, and, where that keeps checkpoints, ``branch_from``: those that it goes on
+    from, the nearest first.
     """
 
     step_id: str

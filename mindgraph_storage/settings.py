@@ -33,10 +33,10 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 class Settings(BaseSettings):
     """``database_url`` and ``checkpoint_url`` are SQLAlchemy-style URLs, ``artifacts_url`` an fsspec URL.
 
-    Left out, all three lie under ``data_dir``. ``durability`` says what a save that returned survives:
-    ``full`` the loss of power, ``relaxed`` the death of the process. A recorded run says every
-    ``heartbeat_seconds`` that it is alive and is lost when it was silent for ``lost_after_seconds``, three
-    heartbeats unless given.
+    Left out, all three lie under ``data_dir``. ``agent_id`` is who asks, without it the operator.
+    ``durability`` says what a save that returned survives: ``full`` the loss of power, ``relaxed`` the death
+    of the process. A recorded run says every ``heartbeat_seconds`` that it is alive and is lost when it was
+    silent for ``lost_after_seconds``, three heartbeats unless given.
 
     ``retry_delays`` are the seconds between tries to reach the service (a JSON list in the environment); then
     writes wait in ``data_dir/buffer``, up to ``buffer_bytes`` and ``buffer_items`` (artifacts; 0: nothing is

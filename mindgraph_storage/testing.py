@@ -55,7 +55,7 @@ class Outage:
         return part in self._taken and self._left <= 0 and not is_over
 
     def pass_on(self, command: bytes, send: Callable[[bytes], bytes]) -> bytes:
-        """The answer, unless it, or the way to the service, is taken away."""
+        """The answer to ``send(command)``, unless it, or the way to the service, is taken away."""
         self.tried.append(decode_command(command).data.action)
         with self._lock:
             no_service, no_answer = self.lacks("service"), self.lacks("answers")

@@ -18,8 +18,11 @@ from mindgraph_storage.requests import Request
 __all__ = ["CLIENT", "SERVER", "Kind", "span", "within"]
 
 Kind = Literal["CLIENT", "SERVER"]
+"""OpenTelemetry's kinds of spans that there are here."""
 CLIENT: Kind = "CLIENT"
+"""Of who sends a command."""
 SERVER: Kind = "SERVER"
+"""Of who answers it."""
 _IDS = ("artifact_id", "trace_id", "run_id", "step_id", "name")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _given: ContextVar[str | None] = ContextVar("mindgraph_traceparent", default=None)
@@ -27,7 +30,7 @@ _given: ContextVar[str | None] = ContextVar("mindgraph_traceparent", default=Non
 
 @contextmanager
 def within(traceparent: str) -> Iterator[None]:
-    """Commands sent in this block carry the given trace context, where OpenTelemetry has none of its own."""
+    """Commands sent in this block carry the trace context ``traceparent``, where OpenTelemetry has none."""
     before = _given.set(traceparent)
     try:
         yield
@@ -37,7 +40,7 @@ def within(traceparent: str) -> Iterator[None]:
 
 @contextmanager
 def span(request: Request[Any], kind: Kind, traceparent: str | None = None) -> Iterator[str | None]:
-    """A span around one request; gives the trace context to pass on, if there is any.
+    """A span of this ``kind`` around one request; gives the trace context to pass on, if there is any.
 
     It continues ``traceparent`` where that is given, else the current span.
     """

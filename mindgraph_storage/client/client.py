@@ -139,16 +139,18 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         self._closed = False
         self._owner = self
         self.unsent = Unsent()
+        """What the graphs' recorders have not told yet."""
         self.heartbeat = Heartbeat(self, heartbeat_seconds)
+        """Says of the recorded runs that they are alive."""
 
     def as_agent(self, agent_id: str) -> StorageClient:
-        """A view on the same storage that asks as that agent, inside a graph too. Closing it does nothing."""
+        """A view on the same storage that asks as ``agent_id``, in a graph too. Closing it does nothing."""
         view = copy.copy(self)
         view._agent_id, view._fixed = agent_of(agent_id), True
         return view
 
     def within(self, trace_id: str) -> StorageClient:
-        """A view on the same storage that asks from within that process, wherever in a graph the caller is.
+        """A view on the same storage that asks from within ``trace_id``, wherever in a graph the caller is.
 
         It asks as who opened the storage. Closing it does nothing.
         """
@@ -177,8 +179,11 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         ``content`` is text, bytes, a JSON value, a pydantic model, a dataclass, a ``pathlib.Path`` to a file,
         an open binary file (read in constant memory), a pandas or polars frame (Parquet), a NumPy array or a
         PIL image. When it returns it survives what ``durability`` says: the loss of power, by default.
-        ``name`` is the artifact type unless given, ``context.input_artifacts`` what the step loaded before it
-        saved. ``trace_id`` must be given outside a graph (InvalidArgument).
+        ``name`` is the ``artifact_type`` unless given, ``content_type`` what the kind of content suggests,
+        ``context.input_artifacts`` what the step loaded before it saved. ``trace_id`` must be given outside a
+        graph (InvalidArgument), ``step_id`` may be. ``visibility`` says who may read it: ``trace`` (who takes
+        part in the process), ``private`` (the owner) or ``public``; ``retention`` how long it is kept:
+        ``infinite`` or a period such as ``30d``.
 
         Content that is the latest version's already makes no new version: that version is returned. With an
         ``artifact_id`` the same content again is the same artifact, other content is AlreadyExists. Inside a
@@ -232,7 +237,8 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     def keep_value(self, data: bytes, artifact_id: str, *, trace_id: str, held_by: HeldBy) -> None:
         """Stores a value out of checkpoints, for ``langgraph.offload``; kept as long as somebody holds it.
 
-        Repeating it holds it again.
+        ``data`` are its bytes, ``artifact_id`` the id made of them, ``trace_id`` the process of the thread
+        that ``held_by`` names. Repeating it holds it again.
         """
         described = validated(
             RegisterArtifact,
@@ -322,6 +328,9 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     ) -> list[ArtifactManifest]:
         """The manifests that fit all filters and may be read, oldest first, at most ``limit`` (1–1000).
 
+        ``trace_id``, ``artifact_type``, ``step_id``, ``name``, ``thread_id``, ``created_by``, ``status``,
+        ``model_name`` and ``prompt_version`` are those of the manifest, its context and the saving step.
+
         Inside a step of a recorded graph with a checkpointer they are those on the step's branch: saved on
         the way to the checkpoint it began from, by its run since, by itself, or outside its thread's runs,
         so that a replay or a fork sees no version of the branch it left. In other steps, outside a graph,
@@ -402,7 +411,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
     # ---------------------------------------------------------------- processes
 
     def get_process(self, trace_id: str) -> Process:
-        """The process of this trace."""
+        """The process ``trace_id``."""
         return self.request(validated(GetProcess, {"trace_id": trace_id})).process
 
     def list_processes(
@@ -414,9 +423,10 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         limit: int = 100,
         after: str | None = None,
     ) -> list[Process]:
-        """The processes the requester takes part in, newest first; the next page is ``after`` a trace_id.
+        """The processes the requester takes part in, newest first, at most ``limit`` (1-1000).
 
-        ``id_prefix`` gives those whose ``trace_id`` starts so.
+        ``status`` gives those in that state, ``thread_id`` those with a run on that thread, ``id_prefix``
+        those whose ``trace_id`` starts so. The next page is ``after`` the last ``trace_id`` of this one.
         """
         asked = {
             "status": status,
@@ -428,13 +438,15 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         return self.request(validated(ListProcesses, asked)).processes
 
     def list_runs(self, trace_id: str) -> list[Run]:
-        """The runs of a process, oldest first."""
+        """The runs of the process ``trace_id``, oldest first."""
         return self.request(validated(ListRuns, {"trace_id": trace_id})).runs
 
     def list_steps(
         self, trace_id: str, *, run_id: str | None = None, step_id: str | None = None
     ) -> list[Step]:
-        """The step attempts of a process in the order they started, with what each saved and loaded."""
+        """The step attempts of the process ``trace_id`` in the order they started, with what each saved and
+        loaded; those of one ``run_id`` or of one ``step_id`` where that is given.
+        """
         asked = {"trace_id": trace_id, "run_id": run_id, "step_id": step_id}
         return self.request(validated(ListSteps, asked)).steps
 

@@ -88,7 +88,9 @@ def _row(name: str, value: str) -> Element:
 
 @dataclass(frozen=True)
 class Preview(View):
-    """An artifact's manifest and a look at its content: its picture, its first lines, its outline."""
+    """An artifact's ``manifest`` and a look at its content: its ``picture``, or as ``text`` its first lines
+    or its outline.
+    """
 
     manifest: ArtifactManifest
     text: str
@@ -120,7 +122,7 @@ class Preview(View):
 
 
 def preview(storage: StorageClient, artifact: Artifact) -> Preview:
-    """The artifact and a look at what it holds. Raises what loading it raises."""
+    """The artifact in the storage and a look at what it holds. Raises what loading it raises."""
     manifest = storage.get_artifact(artifact)
     kind = manifest.content_type.partition(";")[0]
     with storage.open_artifact(manifest) as file:

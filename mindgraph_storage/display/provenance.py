@@ -24,7 +24,7 @@ Next = Callable[[str], list[ArtifactManifest]]
 
 @dataclass(frozen=True)
 class Provenance(View):
-    """The provenance graph around one artifact; left of each stands what it was made from."""
+    """The provenance graph around one artifact, a ``lineage``; left of each stands what it was made from."""
 
     lineage: Lineage
 

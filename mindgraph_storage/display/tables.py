@@ -131,7 +131,7 @@ _FIELDS: dict[type[BaseModel], str] = {
 
 
 def table(records: Sequence[BaseModel]) -> Table:
-    """A list of manifests, processes, runs or steps as a table to look at.
+    """Some ``records``, a list of manifests, processes, runs or steps, as a table to look at.
 
     ``storage.list_artifacts(...)`` gives a plain list; in a notebook ``table(...)`` of it shows itself.
     """
@@ -144,7 +144,7 @@ def table(records: Sequence[BaseModel]) -> Table:
 
 @dataclass(frozen=True)
 class Table(View):
-    """Records of one kind."""
+    """Some ``records`` of one kind."""
 
     records: Sequence[BaseModel]
 

@@ -38,7 +38,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Timeline(View):
-    """What happened in a process. ``names`` tells artifacts by id, as far as the requester may read them."""
+    """What happened in a process: its ``runs`` and their ``steps``, but for ``earlier`` ones.
+
+    ``names`` tells artifacts by id, as far as the requester may read them.
+    """
 
     process: Process
     runs: Sequence[Run]
@@ -47,7 +50,7 @@ class Timeline(View):
     earlier: int = 0
 
     def last(self, count: int) -> Timeline:
-        """Only the last runs; ``earlier`` counts those left out."""
+        """Only the last ``count`` runs."""
         runs = self.runs[-count:]
         kept = {run.run_id for run in runs}
         steps = [step for step in self.steps if step.run_id in kept]
@@ -103,7 +106,7 @@ class Timeline(View):
             )
 
     def told(self, ids: Sequence[str]) -> str:
-        """Artifacts by name and version."""
+        """The artifacts with these ``ids`` by name and version."""
         return ", ".join(self.names.get(its_id) or short(its_id) for its_id in ids)
 
     def heading(self, run: Run) -> str:
@@ -114,7 +117,7 @@ class Timeline(View):
         return f"run {number}{thread} {MARKS[run.status]} {run.status} {moment(run.started_at)}, {length}"
 
     def span(self, step: Step, run: Run) -> Span:
-        """Where the attempt lies in its run; what has no end goes on to the run's."""
+        """Where the attempt ``step`` lies in its run; what has no end goes on to the run's."""
         last = self._ends[run.run_id]
         whole = (last - run.started_at).total_seconds() or 1e-6
         start = min(max(_seconds(run.started_at, step.started_at) / whole, 0), 1)
@@ -138,7 +141,10 @@ class Timeline(View):
 
 
 def timeline(storage: StorageClient, trace_id: str) -> Timeline:
-    """The timeline of a process. Raises NotFound and PermissionDenied as ``get_process`` does."""
+    """The timeline of the process ``trace_id`` in the storage.
+
+    Raises NotFound and PermissionDenied as ``get_process`` does.
+    """
     return Timeline(
         storage.get_process(trace_id),
         storage.list_runs(trace_id),

@@ -70,7 +70,7 @@ class StorageMiddleware(AgentMiddleware[Any, Any, Any]):
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Result]
     ) -> Result:
-        """Runs the tool and moves what is large of its result."""
+        """Runs the tool, ``handler(request)``, and moves what is large of its result."""
         kept: Result = self._kept(request, handler(request))
         return kept
 

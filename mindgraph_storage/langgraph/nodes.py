@@ -31,9 +31,9 @@ def save_artifact_node(
     """A node that saves ``state[key]`` and leaves its ref in ``into`` (by default in ``key`` itself).
 
     A list is one artifact, a JSON list. With ``each`` every item is an artifact of its own, called
-    ``<name>_1``, ``<name>_2``, …, and what is left is the list of their refs. The rest is as in
-    ``StorageClient.save_artifact``. The node raises InvalidArgument where the state has no such key, and with
-    ``each`` where it holds no list.
+    ``<name>_1``, ``<name>_2``, …, and what is left is the list of their refs. ``name``, ``artifact_type``,
+    ``content_type``, ``visibility``, ``retention`` and ``context`` are as in ``storage.save_artifact``. The
+    node raises InvalidArgument where the state has no such key, and with ``each`` where it holds no list.
     """
     options: dict[str, Any] = {
         "artifact_type": artifact_type,
@@ -69,7 +69,7 @@ def load_artifact_node(
     """A node that loads what ``state[key]`` points to (ref or id) and puts the content into ``into``.
 
     A list of pointers, as parallel branches leave it, becomes the list of their contents, in its order.
-    ``as_`` is as in ``StorageClient.load_artifact``. The node raises InvalidArgument where the state has no
+    ``as_`` is as in ``storage.load_artifact``. The node raises InvalidArgument where the state has no
     such key.
     """
 

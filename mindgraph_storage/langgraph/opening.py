@@ -27,9 +27,10 @@ def open_checkpointer(
 ) -> agent_state.OpenSqliteSaver | OpenPostgresSaver | OffloadingSaver:
     """LangGraph's ``SqliteSaver`` on ``<data_dir>/checkpoints.db``, or what the URL says.
 
-    ``sqlite:///path``, or ``postgresql://user:password@host/database`` for LangGraph's ``PostgresSaver``
-    (extra ``postgres``), whose tables are made where they are missing. With neither argument the variables
-    ``MINDGRAPH_CHECKPOINT_URL`` and then ``MINDGRAPH_DATABASE_URL``, if that one is PostgreSQL, say where.
+    ``url`` is ``sqlite:///path``, or ``postgresql://user:password@host/database`` for LangGraph's
+    ``PostgresSaver`` (extra ``postgres``), whose tables are made where they are missing. With neither
+    argument the variables ``MINDGRAPH_CHECKPOINT_URL`` and then ``MINDGRAPH_DATABASE_URL``, if that one is
+    PostgreSQL, say where.
 
     With ``storage`` values in the state of more than ``offload_over`` (bytes, or a size such as ``"64KB"``)
     are kept there, once, and checkpoints keep pointers; the graph sees the values. Without ``offload_over``
@@ -50,9 +51,9 @@ def open_async_checkpointer(
     storage: StorageClient | None = None,
     offload_over: int | str | None = None,
 ) -> agent_state.OpenAsyncSqliteSaver | OpenAsyncPostgresSaver | OffloadingSaver:
-    """The same for async graphs: ``AsyncSqliteSaver`` or ``AsyncPostgresSaver``.
+    """``open_checkpointer`` for async graphs: ``AsyncSqliteSaver`` or ``AsyncPostgresSaver``.
 
-    To be called where a loop runs.
+    To be called where a loop runs. ``url``, ``data_dir``, ``storage`` and ``offload_over`` are the same.
     """
     _check(storage, offload_over)
     saver = agent_state.open_async_checkpointer(url, data_dir=data_dir)

@@ -18,7 +18,9 @@ __all__ = [
 
 
 class Finding(Message):
-    """One thing that upkeep found or did: a path below the storage's folders, and why."""
+    """One thing that upkeep found or did: the ``path`` below the storage's folders, the ``artifact_id`` where
+    it is an artifact's, and the ``reason``.
+    """
 
     path: str
     artifact_id: ArtifactId | None = None
@@ -26,7 +28,10 @@ class Finding(Message):
 
 
 class Report(Shown, Message):
-    """What upkeep found or did, file by file; ``checked`` counts the artifacts it looked at."""
+    """What upkeep found or did, or with ``dry_run`` would do: ``findings``, file by file.
+
+    ``checked`` counts the artifacts it looked at.
+    """
 
     findings: list[Finding]
     checked: int

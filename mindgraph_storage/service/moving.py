@@ -38,7 +38,9 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class CopyProgress:
-    """How far a copy is: so many of so many rows of a table, files or checkpoints (0: nobody knows)."""
+    """How far a copy is: ``done`` of so many ``what``, rows of a table, files or checkpoints (``of`` 0:
+    nobody knows).
+    """
 
     what: str
     done: int
