@@ -21,9 +21,9 @@ import pytest
 from typer.testing import CliRunner
 
 from mindgraph_storage.cli.app import app
-from tests.cli.terminal import in_terminal
 from tests.docs.pages import PAGES, ROOT, Block, Page
 
+_STYLE = re.compile("\x1b\\[[0-9;?]*[a-zA-Z]")
 _README = Page(ROOT / "README.md")
 _DIFFERS = {
     r"\d{4}-\d\d-\d\d[T ][\d:.]+Z?": "TIME",
@@ -42,6 +42,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     """Where a page's programs run: one module, in an empty folder; what they leave open is closed."""
     page = ModuleType("page")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setitem(sys.modules, "page", page)  # where its classes look for their names
     yield page
     for value in reversed(vars(page).values()):
@@ -84,9 +86,19 @@ def _command(arguments: list[str], block: Block) -> str:
         asked = CliRunner().invoke(app, [*arguments, "--help"])  # refuses a verb or option that is not there
         assert asked.exit_code == 0, asked.output
         return ""
-    code, shown = in_terminal(*arguments, columns=80)
+    terminal = _Terminal(io.BytesIO(), encoding="utf-8", write_through=True)
+    with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
+        code = app(arguments, standalone_mode=False) or 0
+    shown = _STYLE.sub("", terminal.buffer.getvalue().decode())
     assert code == (arguments[0] == "diff"), shown
     return shown
+
+
+class _Terminal(io.TextIOWrapper):
+    buffer: io.BytesIO
+
+    def isatty(self) -> bool:
+        return True
 
 
 def _same(text: str) -> str:
