@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pdoc
+from pydantic_core import PydanticUndefined
 
 import mindgraph_storage
 
@@ -32,8 +34,24 @@ for _name in mindgraph_storage.__all__:
 
 def build(folder: Path) -> None:
     """Writes one page for each module, and ``index.html``; needs no network."""
-    pdoc.render.configure(show_source=False, footer_text="mindgraph_storage")
+    pdoc.render.configure(
+        show_source=False,
+        footer_text="mindgraph_storage",
+        template_directory=Path(__file__).parent / "templates",
+    )
+    pdoc.render.env.filters.update(type_as_written=_type_as_written, has_default=_has_default)
     pdoc.pdoc(*MODULES, f"!{_SHADOWED}", output_directory=folder)
+
+
+def _type_as_written(variable: pdoc.doc.Variable) -> str:
+    module, qualname = variable.taken_from
+    owner, _, name = qualname.rpartition(".")
+    written = getattr(getattr(import_module(module), owner, None), "__annotations__", {}).get(name)
+    return f": {written}" if isinstance(written, str) else variable.annotation_str
+
+
+def _has_default(variable: pdoc.doc.Variable) -> bool:
+    return variable.default_value is not PydanticUndefined
 
 
 if __name__ == "__main__":
