@@ -486,7 +486,7 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
             return self._delivery.send(request, asked._replace(traceparent=traceparent))
 
     def asked(self, *, from_within: str | None = None, agent_id: str | None = None) -> Asked:
-        """Who asks here and now."""
+        """Who asks here and now; ``agent_id`` and ``from_within`` instead of those that are found."""
         place = self._place()
         asker = self._asker(place) if agent_id is None else agent_of(agent_id)
         within = from_within or (place.trace_id if place else self._within)

@@ -21,10 +21,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def validated(kind: type[ModelT], values: Any) -> ModelT:
-    """The model of this ``kind`` with these values.
-
-    Raises InvalidArgument that names each wrong field and what it must be.
-    """
+    """The model of these values; raises InvalidArgument that names each wrong field and what it must be."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -67,7 +64,6 @@ class Request(Message, Generic[OutputT]):
 
 
 REQUESTS: dict[str, type[Request[Any]]] = {}
-"""The class of each action."""
 
 
 class Done(Message):

@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 Superstep = Annotated[int, Field(ge=-(2**31), lt=2**31)]
-"""LangGraph's step counter."""
 
 
 class Told(Request[Done]):
