@@ -16,7 +16,7 @@ from mindgraph_storage.cli.finding import (
     find_artifact,
     find_trace,
 )
-from mindgraph_storage.cli.output import Json, put, put_json
+from mindgraph_storage.cli.output import Html, Json, put, put_json, put_page
 
 __all__ = ["artifacts", "lineage", "log", "processes", "show", "steps"]
 
@@ -136,6 +136,7 @@ def log(
     last: Annotated[
         int | None, typer.Option(min=1, help="Only the last so many runs.", show_default=False)
     ] = None,
+    html: Html = False,
     json: Json = False,
 ) -> None:
     """Show a process as a timeline of its runs and step attempts: retries, interrupts, loads and saves."""
@@ -144,7 +145,10 @@ def log(
     with chosen.storage() as storage:
         seen = timeline(storage, find_trace(storage, trace))
         seen = seen if last is None else seen.last(last)
-    put_json(seen.as_json()) if json else put(seen)
+    if json:
+        put_json(seen.as_json())
+    else:
+        put_page(seen) if html else put(seen)
 
 
 def lineage(
@@ -152,6 +156,7 @@ def lineage(
     artifact: ArtifactArgument,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="As a Mermaid flowchart.")] = False,
     dot: Annotated[bool, typer.Option("--dot", help="As a Graphviz graph.")] = False,
+    html: Html = False,
     json: Json = False,
 ) -> None:
     """Show what an artifact was made from and what it went into."""
@@ -165,7 +170,7 @@ def lineage(
     elif mermaid or dot:
         typer.echo(seen.mermaid() if mermaid else seen.dot())
     else:
-        put(seen)
+        put_page(seen) if html else put(seen)
 
 
 def _list(

@@ -15,9 +15,10 @@ from mindgraph_storage.errors import FailedPrecondition
 if TYPE_CHECKING:
     from mindgraph_storage.display import View
 
-__all__ = ["DryRun", "Json", "Yes", "confirmed", "put", "put_json"]
+__all__ = ["DryRun", "Html", "Json", "Yes", "confirmed", "put", "put_json", "put_page"]
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON, under the keys that the records have.")]
+Html = Annotated[bool, typer.Option("--html", help="As an HTML page with the picture, for a file.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
@@ -29,6 +30,11 @@ def put(view: View) -> None:
     else:
         for line in view.lines():
             print(line)  # noqa: T201
+
+
+def put_page(view: View) -> None:
+    """The view as an HTML page, for a file."""
+    print(view.page(), end="")  # noqa: T201
 
 
 def put_json(value: Any) -> None:

@@ -37,6 +37,10 @@ class View(ABC):
     def __rich__(self) -> RenderableType:
         """The view in a terminal; only rich calls it."""
 
+    def page(self) -> str:
+        """The view as an HTML page of its own, to open in a browser."""
+        return f'<!doctype html><meta charset="utf-8">\n{self._repr_html_()}\n'
+
     def _repr_html_(self) -> str:
         return tostring(self.html(), encoding="unicode", method="html")
 

@@ -108,6 +108,15 @@ def test_lineage_in_every_language(mindgraph: Mindgraph, made: Made) -> None:
     assert f'"{edge[0]}" -> "{edge[1]}"' in mindgraph(*arguments, "--dot").stdout
 
 
+@pytest.mark.parametrize("arguments", [("log", TRACE), ("lineage", f"{TRACE}/draft@1")])
+def test_pictures_as_pages(mindgraph: Mindgraph, arguments: tuple[str, str]) -> None:
+    """``--html`` writes a whole page with the picture, in the encoding that it says."""
+    page = mindgraph(*arguments, "--html").stdout
+    assert page.startswith('<!doctype html><meta charset="utf-8">')
+    assert "<svg" in page
+    assert "research" in page
+
+
 @pytest.mark.parametrize("columns", [60, 80, 100, 160])
 def test_tables_fit_the_terminal(made: Made, columns: int) -> None:
     """No line is longer than the terminal is wide, and ids are whole enough to type."""

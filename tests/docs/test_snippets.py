@@ -76,7 +76,11 @@ def _run(block: Block, page: Page, module: ModuleType) -> str:
 
 def _commands(block: Block) -> list[list[str]]:
     lines = block.code.replace("\\\n", "").splitlines()
-    words = [shlex.split(line, comments=True) for line in lines if re.match(r"(\S*/)?mindgraph ", line)]
+    words = [
+        shlex.split(line.partition(" > ")[0], comments=True)
+        for line in lines
+        if re.match(r"(\S*/)?mindgraph ", line)
+    ]
     return [arguments for _, *arguments in words]
 
 
