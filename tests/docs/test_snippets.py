@@ -2,7 +2,7 @@
 
 A page is one session in an empty folder, 80 columns wide. What differs from run to run (times, ids, folders)
 is compared as such. A block that needs something says so behind its language ("python needs a broker") and
-is only read; so is a command that names a server. Other commands of the shell are not run.
+is only read; so is one with a server's URL, or with other commands of the shell, which are not run.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def test_page(page: Page, module: ModuleType) -> None:
                 printed = _run(block, page, module)
                 assert _same(printed) == _same(block.output or ""), f"{page}:{block.line}"
             case "bash" | "sh":
-                shown = "".join(_command(line, block) for line in _commands(block))
+                shown = _shown(block)
                 if block.output is not None:
                     assert _same(shown) == _same(block.output), f"{page}:{block.line}"
 
@@ -74,22 +74,29 @@ def _run(block: Block, page: Page, module: ModuleType) -> str:
     return printed.getvalue()
 
 
-def _commands(block: Block) -> list[list[str]]:
+def _shown(block: Block) -> str:
+    """What its commands print, one after another; nothing where others, which are not run, stand beside them."""
     lines = block.code.replace("\\\n", "").splitlines()
-    words = [
-        shlex.split(line.partition(" > ")[0], comments=True)
-        for line in lines
-        if re.match(r"(\S*/)?mindgraph ", line)
-    ]
-    return [arguments for _, *arguments in words]
+    words = (shlex.split(line.partition(" > ")[0], comments=True) for line in lines)
+    commands = [command for command in words if command]
+    ours = [arguments for program, *arguments in commands if program.endswith("mindgraph")]
+    if block.needs or len(ours) < len(commands) or any(map(_names_a_server, ours)):
+        return "".join(map(_understood, ours))
+    return "".join(map(_printed, ours))
 
 
-def _command(arguments: list[str], block: Block) -> str:
-    """What it prints in a terminal; one that needs a server is only understood."""
-    if block.needs or "serve" in arguments or "://" in " ".join(arguments):
-        asked = CliRunner().invoke(app, [*arguments, "--help"])  # refuses a verb or option that is not there
-        assert asked.exit_code == 0, asked.output
-        return ""
+def _names_a_server(arguments: list[str]) -> bool:
+    return "serve" in arguments or "://" in " ".join(arguments)
+
+
+def _understood(arguments: list[str]) -> str:
+    asked = CliRunner().invoke(app, [*arguments, "--help"])  # refuses a verb or option that is not there
+    assert asked.exit_code == 0, asked.output
+    return ""
+
+
+def _printed(arguments: list[str]) -> str:
+    """In a terminal."""
     terminal = _Terminal(io.BytesIO(), encoding="utf-8", write_through=True)
     with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
         code = app(arguments, standalone_mode=False) or 0
