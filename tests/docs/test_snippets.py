@@ -75,7 +75,7 @@ def _run(block: Block, page: Page, module: ModuleType) -> str:
 
 
 def _shown(block: Block) -> str:
-    """What its commands print, one after another; nothing where others, which are not run, stand beside them."""
+    """What its commands print; nothing where others stand beside them, which are not run."""
     lines = block.code.replace("\\\n", "").splitlines()
     words = (shlex.split(line.partition(" > ")[0], comments=True) for line in lines)
     commands = [command for command in words if command]
