@@ -188,13 +188,11 @@ def test_no_answer_in_time(services: Services, data_dir: Path, open_client: Open
         assert saved["version"] == 1
 
 
-def _through(between: Proxy) -> str:
-    return f"amqp://operator:secret@127.0.0.1:{between.port}/"
-
-
-def test_a_dropped_connection(between: Proxy, service: Service, open_client: OpenClient) -> None:
+def test_a_dropped_connection(
+    broker: RabbitMQ, between: Proxy, service: Service, open_client: OpenClient
+) -> None:
     """Connections that are cut again and again cost calls their answer, and no artifact."""
-    storage = open_client(service_url=_through(between))
+    storage = open_client(service_url=broker.through(between.port))
     with ThreadPoolExecutor(1) as cutter:
         for number in range(60):
             if number % 3 == 0:
@@ -209,9 +207,11 @@ def _list_often(storage: StorageClient) -> None:
 
 
 @pytest.mark.parametrize("cut_after", [1, 8, 200, 300, 500, 700, 1000])
-def test_half_an_answer(between: Proxy, service: Service, open_client: OpenClient, cut_after: int) -> None:
+def test_half_an_answer(
+    broker: RabbitMQ, between: Proxy, service: Service, open_client: OpenClient, cut_after: int
+) -> None:
     """A connection that ends in the middle of the handshake, a frame or an answer is Unavailable."""
-    storage = open_client(service_url=_through(between), timeout_seconds=20)
+    storage = open_client(service_url=broker.through(between.port), timeout_seconds=20)
     between.cut_after = cut_after
     with pytest.raises(Unavailable):
         _list_often(storage)
@@ -220,12 +220,14 @@ def test_half_an_answer(between: Proxy, service: Service, open_client: OpenClien
     _all_once(storage, 1)
 
 
-def test_a_stalled_connection(between: Proxy, service: Service, open_client: OpenClient) -> None:
+def test_a_stalled_connection(
+    broker: RabbitMQ, between: Proxy, service: Service, open_client: OpenClient
+) -> None:
     """A network that lets nothing through is an error in time, whether connected before or not."""
-    connected = open_client(service_url=_through(between), timeout_seconds=0.5)
+    connected = open_client(service_url=broker.through(between.port), timeout_seconds=0.5)
     connected.list_artifacts()
     between.stall()
-    for storage in (connected, open_client(service_url=_through(between), timeout_seconds=0.5)):
+    for storage in (connected, open_client(service_url=broker.through(between.port), timeout_seconds=0.5)):
         with pytest.raises((DeadlineExceeded, Unavailable)):
             storage.list_artifacts()
     between.flow()
@@ -236,7 +238,7 @@ async def test_the_service_survives_its_connection(
     between: Proxy, services: Services, data_dir: Path, broker: RabbitMQ
 ) -> None:
     """A service whose connection is cut comes back to its queue."""
-    with services.running(data_dir, service_url=_through(between)):
+    with services.running(data_dir, service_url=broker.through(between.port)):
         async with bare(broker.url) as client:
             for _ in range(3):
                 between.drop()
