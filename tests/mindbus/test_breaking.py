@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from mindgraph_storage import ArtifactRef, DeadlineExceeded, StorageClient, Unavailable
 from tests.mindbus.bare import Bare, bare, command
+from tests.mindbus.locked import write_lock
 from tests.mindbus.proxy import Proxy
 from tests.mindbus.services import Service, Services
 from tests.mindbus.test_protocol import registration
@@ -138,32 +138,13 @@ def test_a_shutdown_finishes_what_it_took(
     service = services.start(data_dir)
     storage = open_client()
     storage.save_artifact("first", trace_id="t")
-    with _write_lock(data_dir) as release, ThreadPoolExecutor(2) as pool:
+    with write_lock(data_dir) as release, ThreadPoolExecutor(2) as pool:
         saving = pool.submit(storage.save_artifact, "x", trace_id="t", name="taken")
         _wait_until_taken(storage)
         stopping = pool.submit(service.stop)
         release()
         assert saving.result(SECONDS)["version"] == 1
         assert stopping.result(SECONDS) == 0
-
-
-class _write_lock:  # noqa: N801 - used as a function
-    """The database's write lock, held by somebody else until it is released."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._connection = sqlite3.connect(
-            data_dir / "storage.db", isolation_level=None, check_same_thread=False
-        )
-
-    def __enter__(self) -> Callable[[], None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        return self.release
-
-    def release(self) -> None:
-        self._connection.rollback()
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
 
 
 def _wait_until_taken(storage: StorageClient) -> None:
@@ -178,7 +159,7 @@ def test_no_answer_in_time(services: Services, data_dir: Path, open_client: Open
     with services.running(data_dir):
         storage = open_client(timeout_seconds=0.5)
         storage.save_artifact("first", trace_id="t")
-        with _write_lock(data_dir) as release:
+        with write_lock(data_dir) as release:
             with pytest.raises(DeadlineExceeded, match=r"0\.5 s"):
                 storage.save_artifact("x", trace_id="t", name="slow", artifact_id="art_slow")
             release()

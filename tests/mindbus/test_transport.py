@@ -30,6 +30,18 @@ async def test_on_a_running_loop(service: Service, open_client: OpenClient) -> N
     assert await storage.aload_artifact(ref) == storage.load_artifact(ref) == "x"
 
 
+async def test_closing_on_a_running_loop(service: Service, open_client: OpenClient) -> None:
+    """A storage may be closed there too, with calls under way."""
+    storage = open_client()
+    storage.list_artifacts()
+    asking = [asyncio.create_task(storage.alist_artifacts()) for _ in range(20)]
+    await asyncio.sleep(0)
+    storage.close()
+    for answer in await asyncio.gather(*asking, return_exceptions=True):
+        assert answer == [] or isinstance(answer, FailedPrecondition | Unavailable)
+    assert not [thread for thread in threading.enumerate() if thread.name == "mindgraph-bus"]
+
+
 def test_from_loop_to_loop(service: Service, open_client: OpenClient) -> None:
     """One client serves one loop after another, and threads beside them."""
     storage = open_client()
@@ -147,6 +159,17 @@ def test_a_storage_that_is_dropped_closes(service: Service, broker: RabbitMQ, da
         check=True,
     )
     assert (ran.stdout, ran.stderr) == ("x\n", "")
+
+
+def test_a_storage_that_is_collected_on_its_own_thread(service: Service, open_client: OpenClient) -> None:
+    """Garbage is collected on any thread: on that of the bus, too, it ends without waiting for itself."""
+    storage = open_client()
+    storage.list_artifacts()
+    (thread,) = [each for each in threading.enumerate() if each.name == "mindgraph-bus"]
+    transport = storage._delivery._transport
+    transport._loop._loop.call_soon_threadsafe(transport.close)  # type: ignore[attr-defined]
+    thread.join(SECONDS)
+    assert not thread.is_alive()
 
 
 def test_a_missing_extra(tmp_path: Path) -> None:
