@@ -104,7 +104,7 @@ class _LoopThread:
             raise
 
     def end(self, work: Coroutine[Any, Any, None]) -> None:
-        """Does this last work and waits for the end; a finalizer that runs on this very thread does not wait."""
+        """Does this last work and waits for the end; a finalizer that is on this very thread does not."""
         ending = asyncio.run_coroutine_threadsafe(work, self._loop)
         ending.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
         if threading.current_thread() is not self._thread:

@@ -33,7 +33,7 @@ from tests.servers import RabbitMQ
 from .conftest import NEVER
 from .test_graphs import run, told
 
-LIMIT = 60
+LIMIT = 120
 ROUNDS = 2
 FACES = ("sync", "async")
 BREAKS_IN, REPAIRED_IN = ("left", 1), ("right", 2)
