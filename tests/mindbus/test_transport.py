@@ -166,8 +166,12 @@ def test_a_storage_that_is_collected_on_its_own_thread(service: Service, open_cl
     storage = open_client()
     storage.list_artifacts()
     (thread,) = [each for each in threading.enumerate() if each.name == "mindgraph-bus"]
-    transport = storage._delivery._transport
-    transport._loop._loop.call_soon_threadsafe(transport.close)  # type: ignore[attr-defined]
+    loop = storage._delivery._transport._loop._loop  # type: ignore[attr-defined]
+
+    async def collect() -> None:
+        storage._delivery._transport.close()
+
+    asyncio.run_coroutine_threadsafe(collect(), loop).result(SECONDS)
     thread.join(SECONDS)
     assert not thread.is_alive()
 
