@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 __all__ = ["Proxy", "proxy"]
@@ -28,7 +29,7 @@ class Proxy:
         """Applied to every chunk that a client sends."""
         self.cut_after: int | None = None
         """Bytes from the server after which the connection is cut, in the middle of whatever it is."""
-        self._refusing = self._losing = 0
+        self._asked = Counter[str]()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def drop(self) -> None:
@@ -50,25 +51,26 @@ class Proxy:
     @contextlib.contextmanager
     def refusing(self) -> Iterator[None]:
         """Cuts all connections, and each new one at once."""
-        with self._changing:
-            self._refusing += 1
-        self.drop()
-        try:
+        with self._doing("refuse"):
+            self.drop()
             yield
-        finally:
-            with self._changing:
-                self._refusing -= 1
 
     @contextlib.contextmanager
     def losing_answers(self) -> Iterator[None]:
         """Cuts a connection when the answer to a command would come, instead of it."""
+        with self._doing("lose"):
+            yield
+
+    @contextlib.contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        """For as long as the block lasts; several may ask for it at once."""
         with self._changing:
-            self._losing += 1
+            self._asked[what] += 1
         try:
             yield
         finally:
             with self._changing:
-                self._losing -= 1
+                self._asked[what] -= 1
 
     def close(self) -> None:
         """Cuts all and refuses further ones."""
@@ -90,7 +92,7 @@ class Proxy:
     def _connected(self, client: socket.socket) -> socket.socket | None:
         """The other end for a new client; None where it is refused, or there is no server."""
         with self._changing:
-            if self._refusing:
+            if self._asked["refuse"]:
                 return None
             try:
                 server = socket.create_connection(("127.0.0.1", self._server_port))
@@ -106,7 +108,7 @@ class Proxy:
         self._pump(server, client, self._cut)
 
     def _cut(self, chunk: bytes) -> bytes:
-        if self._losing and _ANSWER in chunk:
+        if self._asked["lose"] and _ANSWER in chunk:
             raise ConnectionAbortedError
         if self.cut_after is None:
             return chunk
