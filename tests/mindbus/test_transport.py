@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from mindgraph_storage import FailedPrecondition, InvalidArgument, StorageClient, Unavailable, open_storage
+from tests.mindbus.proxy import Proxy
 from tests.mindbus.services import Service, Services
 from tests.servers import RabbitMQ, free_ports
 
@@ -161,19 +162,26 @@ def test_a_storage_that_is_dropped_closes(service: Service, broker: RabbitMQ, da
     assert (ran.stdout, ran.stderr) == ("x\n", "")
 
 
-def test_a_storage_that_is_collected_on_its_own_thread(service: Service, open_client: OpenClient) -> None:
-    """Garbage is collected on any thread: on that of the bus, too, it ends without waiting for itself."""
-    storage = open_client()
+def test_a_storage_that_is_collected_on_its_own_thread(
+    broker: RabbitMQ, between: Proxy, service: Service, open_client: OpenClient
+) -> None:
+    """A finalizer runs on any thread: on that of the bus, too, it waits for nothing that needs the bus."""
+    url = broker.through(between.port)
+    storage = open_client(service_url=url, buffer_items=1, heartbeat_seconds=0.01, timeout_seconds=1)
     storage.list_artifacts()
-    (thread,) = [each for each in threading.enumerate() if each.name == "mindgraph-bus"]
-    loop = storage._delivery._transport._loop._loop  # type: ignore[attr-defined]
+    between.stall()
+    storage.save_artifact("x", trace_id="t")  # it waits, and is sent again all the time
+    threads = [each for each in threading.enumerate() if each.name in ("mindgraph-bus", "mindgraph-flusher")]
+    delivery = storage._delivery
 
-    async def collect() -> None:
-        storage._delivery._transport.close()
+    async def finalize() -> None:
+        delivery.close(wait=False)
 
-    asyncio.run_coroutine_threadsafe(collect(), loop).result(SECONDS)
-    thread.join(SECONDS)
-    assert not thread.is_alive()
+    loop = delivery._transport._loop._loop  # type: ignore[attr-defined]
+    asyncio.run_coroutine_threadsafe(finalize(), loop).result(SECONDS)
+    for thread in threads:
+        thread.join(SECONDS)
+    assert [thread.is_alive() for thread in threads] == [False, False]
 
 
 def test_a_missing_extra(tmp_path: Path) -> None:
