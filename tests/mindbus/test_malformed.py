@@ -26,7 +26,8 @@ from tests.servers import RabbitMQ
 _log = logging.getLogger(__name__)
 COUNT = int(os.environ.get("MINDGRAPH_TEST_MALFORMED", "2000"))
 AT_ONCE = 100
-GROWTH_BYTES = 16 << 20
+GROWTH_BYTES = 32 << 20
+"""What the allocator may keep: eight workers can have a large message in hand at once."""
 GOOD = command("list_processes", {})
 Message = tuple[bytes, dict[str, Any]]
 
