@@ -17,6 +17,8 @@ from tests.mindbus.services import Services
 from tests.servers import RabbitMQ
 
 TRANSPORTS = ["embedded", "mindbus"]
+WHATEVER_THE_WAY = pytest.mark.parametrize("reachable", ["embedded"], indirect=True)
+"""For a test of the buffer's own files, in which the way to the service has no part."""
 EVERY = int(os.environ.get("MINDGRAPH_OUTAGE_EVERY", "5"))
 """An outage begins at every such command of a graph's run."""
 NEVER = 3600.0

@@ -14,7 +14,7 @@ from mindgraph_storage.client import flusher
 from mindgraph_storage.requests import StartRun
 from mindgraph_storage.testing import Outage
 
-from .conftest import Reachable
+from .conftest import WHATEVER_THE_WAY, Reachable
 
 LIMIT = 30
 
@@ -138,6 +138,7 @@ def test_what_was_refused_can_be_tried_again(reachable: Reachable, buffer: Path)
     assert ref["artifact_id"] == "art_x"
 
 
+@WHATEVER_THE_WAY
 @pytest.mark.parametrize("suffix", ["json", "content"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "flipped", "gone"])
 def test_a_torn_item(storage: StorageClient, outage: Outage, buffer: Path, suffix: str, damage: str) -> None:
