@@ -116,7 +116,7 @@ def _client(settings: Settings, transport: Transport, uploads: Uploads) -> Stora
         place=_current_place,
         heartbeat_seconds=settings.heartbeat_seconds,
     )
-    weakref.finalize(client, delivery.close)
+    weakref.finalize(client, delivery.close, wait=False)
     delivery.start()
     return client
 

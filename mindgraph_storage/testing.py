@@ -23,7 +23,7 @@ read."""
 class Outage:
     """Stands between an open storage and its service, over any transport; lets all pass until ``begin``.
 
-    ``tried`` are the actions that were sent, whether or not they arrived.
+    ``tried`` are the actions that were sent, whether or not they arrived, each when that was known.
     """
 
     def __init__(self, storage: StorageClient) -> None:
@@ -56,16 +56,24 @@ class Outage:
 
     def pass_on(self, command: bytes, send: Callable[[bytes], bytes]) -> bytes:
         """The answer to ``send(command)``, unless it, or the way to the service, is taken away."""
-        self.tried.append(decode_command(command).data.action)
         with self._lock:
             no_service, no_answer = self.lacks("service"), self.lacks("answers")
             self._left -= 1
-        if no_service:
-            raise Unavailable("the service was taken away")
-        answer = send(command)
-        if no_answer:
-            raise DeadlineExceeded("the answer was taken away")
-        return answer
+        try:
+            if no_service:
+                return self.without_service(command, send)
+            return self.without_answer(command, send) if no_answer else send(command)
+        finally:
+            self.tried.append(decode_command(command).data.action)
+
+    def without_service(self, command: bytes, send: Callable[[bytes], bytes]) -> bytes:
+        """Raises Unavailable; override it to take the service away in another way."""
+        raise Unavailable("the service was taken away")
+
+    def without_answer(self, command: bytes, send: Callable[[bytes], bytes]) -> bytes:
+        """Has the command carried out and raises; override it to lose the answer in another way."""
+        send(command)
+        raise DeadlineExceeded("the answer was taken away")
 
 
 class _Transport:

@@ -88,7 +88,11 @@ class RabbitMQ:
 
     @property
     def url(self) -> str:
-        return f"amqp://{self.user}:secret@127.0.0.1:{self.port}/"
+        return self.through(self.port)
+
+    def through(self, port: int) -> str:
+        """Its URL for clients that come through another port."""
+        return f"amqp://{self.user}:secret@127.0.0.1:{port}/"
 
     def start(self) -> None:
         """Returns when it takes connections."""

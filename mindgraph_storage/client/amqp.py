@@ -81,8 +81,7 @@ class MindBus:
             self._closed = True
             loop, self._loop = self._loop, None
         if loop is not None and self._process == os.getpid():
-            loop.run(self._line.close())
-            loop.stop()
+            loop.end(self._line.close())
 
 
 class _LoopThread:
@@ -90,7 +89,7 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="mindgraph-bus", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="mindgraph-bus", daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
@@ -104,9 +103,16 @@ class _LoopThread:
             running.cancel()
             raise
 
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+    def end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does this last work and waits for the end; a finalizer that is on this very thread does not."""
+        ending = asyncio.run_coroutine_threadsafe(work, self._loop)
+        ending.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+            ending.result()
+
+    def _work(self) -> None:
+        self._loop.run_forever()
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
         self._loop.run_until_complete(asyncio.sleep(0))

@@ -338,12 +338,15 @@ class Delivery:
             raise DataLoss(f"the buffered content of {request.artifact_id} is torn", item=item.stem)
         return upload
 
-    def close(self) -> None:
-        """Ends what waits for a next try, and lets the transport go. Repeating it does nothing."""
+    def close(self, *, wait: bool = True) -> None:
+        """Ends what waits for a next try, and lets the transport go. Repeating it does nothing.
+
+        Without ``wait`` an item under way may be left: for a finalizer, which may be on any thread.
+        """
         self._closing.set()
         self._service.broken.set()
         self._files.broken.set()
-        self._flusher.close()
+        self._flusher.close(wait=wait)
         self._transport.close()
 
 

@@ -58,13 +58,13 @@ class Flusher:
             self._hurry = True
             self._changed.notify()
 
-    def close(self) -> None:
+    def close(self, *, wait: bool = True) -> None:
         """Ends the thread after the item under way. Repeating it does nothing."""
         with self._changed:
             self._closing = True
             self._changed.notify()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if wait and thread is not None and thread is not threading.current_thread():
             thread.join()
 
     def flush(self, progress: Progress | None = None) -> FlushReport:

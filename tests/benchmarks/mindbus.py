@@ -45,7 +45,7 @@ def measure(folder: Path, rounds: int, commands: int) -> Table:
     ):
         ref = storage.save_artifact(b"x" * _SIZE, trace_id="bus")
         series = alternate("mindbus", _turns(broker.url, storage, ref["artifact_id"]), rounds)
-        growth = _growth(service, storage, ref["artifact_id"], commands)
+        warming, growth = _growth(service, storage, ref["artifact_id"], commands)
     return Table(
         "mindbus",
         f"round trips over RabbitMQ, client and service in two processes, {rounds} rounds",
@@ -53,7 +53,8 @@ def measure(folder: Path, rounds: int, commands: int) -> Table:
         [
             "x echo: speed over the bare echo's on the protocol's queue, with as many in flight",
             "x plain: the same over the bare echo's on a transient queue without priorities",
-            f"memory of the service: {growth:+.1f} MB over {commands:,} commands",
+            f"memory of the service over {commands:,} commands: {warming:+.1f} MB in the first tenth, "
+            f"{growth:+.1f} MB in the rest",
         ],
     )
 
@@ -152,12 +153,16 @@ def _row(label: str, series: Mapping[str, list[float]]) -> dict[str, Cell]:
     }
 
 
-def _growth(service: subprocess.Popen[str], storage: StorageClient, artifact_id: str, commands: int) -> float:
-    """Megabytes by which the service's resident memory grew over so many commands."""
-    say(f"mindbus: {commands} commands")
-    before = _resident(service.pid)
-    _called(lambda: storage.get_artifact(artifact_id), commands, 16)
-    return (_resident(service.pid) - before) / 1024
+def _growth(
+    service: subprocess.Popen[str], storage: StorageClient, artifact_id: str, commands: int
+) -> tuple[float, float]:
+    """Megabytes by which the service's memory grew over a tenth of so many commands, and the rest."""
+    sizes = [_resident(service.pid)]
+    for done in range(1, 11):
+        _called(lambda: storage.get_artifact(artifact_id), commands // 10, 16)
+        sizes.append(_resident(service.pid))
+        say(f"mindbus: {done * commands // 10} of {commands} commands, {sizes[-1] / 1024:.1f} MB")
+    return (sizes[1] - sizes[0]) / 1024, (sizes[-1] - sizes[1]) / 1024
 
 
 def _resident(pid: int) -> int:

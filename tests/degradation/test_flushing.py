@@ -14,7 +14,7 @@ from mindgraph_storage.client import flusher
 from mindgraph_storage.requests import StartRun
 from mindgraph_storage.testing import Outage
 
-from .conftest import Reachable
+from .conftest import WHATEVER_THE_WAY, Reachable
 
 LIMIT = 30
 
@@ -31,7 +31,7 @@ def heartbeats() -> list[threading.Thread]:
 def test_the_heartbeat(reachable: Reachable) -> None:
     """While something waits a thread tries again and again; when nothing does there is none."""
     storage = reachable(heartbeat_seconds=0.005)
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     before = heartbeats()
     outage.begin()
     ref = storage.save_artifact("x", trace_id="t")
@@ -57,7 +57,7 @@ def test_the_heartbeat(reachable: Reachable) -> None:
 def test_an_answer_hurries_it(reachable: Reachable) -> None:
     """A service that answers a read is back: what waits is sent without waiting for the heartbeat."""
     storage = reachable()
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     outage.begin()
     ref = storage.save_artifact("x", trace_id="t")
     (thread,) = heartbeats()
@@ -70,7 +70,7 @@ def test_an_answer_hurries_it(reachable: Reachable) -> None:
 def test_the_next_start(reachable: Reachable) -> None:
     """What waits when a storage is closed is registered by the time the next one is open."""
     storage = reachable()
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     outage.begin()
     ref = storage.save_artifact("x", trace_id="t")
     storage.close()
@@ -99,7 +99,7 @@ def test_what_is_refused_blocks_nothing(
 ) -> None:
     """It is set aside with its reason, logged and reported; what is behind it is registered."""
     storage, other = reachable(), reachable()
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     outage.begin()
     refused = storage.save_artifact("mine", trace_id="t", artifact_id="art_x")
     kept = storage.save_artifact("next", trace_id="t", name="n")
@@ -123,7 +123,7 @@ def test_what_is_refused_blocks_nothing(
 def test_what_was_refused_can_be_tried_again(reachable: Reachable, buffer: Path) -> None:
     """Moved back into the buffer it waits as before."""
     storage, other = reachable(), reachable()
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     writer = storage.as_agent("agent.writer")
     storage.save_artifact("x", trace_id="t")
     outage.begin()
@@ -138,6 +138,7 @@ def test_what_was_refused_can_be_tried_again(reachable: Reachable, buffer: Path)
     assert ref["artifact_id"] == "art_x"
 
 
+@WHATEVER_THE_WAY
 @pytest.mark.parametrize("suffix", ["json", "content"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "flipped", "gone"])
 def test_a_torn_item(storage: StorageClient, outage: Outage, buffer: Path, suffix: str, damage: str) -> None:
@@ -182,7 +183,7 @@ def test_files_that_are_none_of_ours(storage: StorageClient, outage: Outage, buf
 def test_one_flushes_at_a_time(reachable: Reachable) -> None:
     """While one client flushes another reports that it does, and what it saves meanwhile is sent too."""
     storage, other = reachable(), reachable()
-    outage, entered, go_on = Outage(storage), threading.Event(), threading.Event()
+    outage, entered, go_on = reachable.outage(storage), threading.Event(), threading.Event()
     outage.begin()
     refs = [storage.save_artifact(str(i), trace_id="t", name="n") for i in range(2)]
     outage.end()
@@ -210,7 +211,7 @@ def test_progress(
     """A flush tells how far it is: a callback of every item, the log when it takes long."""
     monkeypatch.setattr(flusher, "_PROGRESS_SECONDS", 0.0)
     storage = reachable()
-    outage, seen = Outage(storage), list[tuple[int, int]]()
+    outage, seen = reachable.outage(storage), list[tuple[int, int]]()
     outage.begin()
     for i in range(3):
         storage.save_artifact("x", trace_id=str(i))
@@ -232,7 +233,7 @@ async def test_flushing_is_awaited_too(storage: StorageClient, outage: Outage) -
 def test_as_many_as_fit(reachable: Reachable, buffer: Path) -> None:
     """The artifact after the last one that fits is RESOURCE_EXHAUSTED, and those before it are kept."""
     storage = reachable(buffer_items=3)
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     outage.begin()
     refs = [storage.save_artifact(str(i), trace_id="t", name="n") for i in range(3)]
     with pytest.raises(ResourceExhausted, match="MINDGRAPH_BUFFER_ITEMS"):
@@ -247,7 +248,7 @@ def test_as_many_as_fit(reachable: Reachable, buffer: Path) -> None:
 def test_records_take_no_places(reachable: Reachable, buffer: Path) -> None:
     """What happened in a process counts as bytes only, and beyond those is RESOURCE_EXHAUSTED too."""
     storage = reachable(buffer_items=1, buffer_bytes=5000)
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     outage.begin()
     for i in range(5):
         storage.request(StartRun(run_id=str(i), trace_id="t"), from_within="t")
@@ -264,7 +265,7 @@ def test_records_take_no_places(reachable: Reachable, buffer: Path) -> None:
 def test_as_much_as_fits(reachable: Reachable, buffer: Path, part: str) -> None:
     """So is content beyond the bytes that fit, alone or with what waits already."""
     storage = reachable(buffer_bytes=5000)
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     outage.begin("service" if part == "service" else "files")
     for size in (5001, 100_000):
         with pytest.raises(ResourceExhausted, match="MINDGRAPH_BUFFER_BYTES"):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -17,11 +15,9 @@ from mindgraph_storage import ArtifactRef, StorageClient, open_storage
 from mindgraph_storage.langgraph import with_storage
 from mindgraph_storage.testing import Outage, Part
 
-from .conftest import NEVER, Reachable
+from .conftest import Reachable
 
 PARTS: list[Part] = ["service", "answers", "files"]
-EVERY = int(os.environ.get("MINDGRAPH_OUTAGE_EVERY", "5"))
-"""An outage begins at every such command of a graph's run."""
 
 
 def _merged(old: dict[str, ArtifactRef], new: dict[str, ArtifactRef]) -> dict[str, ArtifactRef]:
@@ -64,22 +60,24 @@ def pipeline(storage: StorageClient, *, loads: bool = False) -> Any:
     return with_storage(builder.compile(checkpointer=InMemorySaver()), storage)
 
 
-def run(face: str, graph: Any) -> Any:
-    config = {"configurable": {"thread_id": "t"}}
+def run(face: str, graph: Any, thread_id: str = "t") -> Any:
+    config = {"configurable": {"thread_id": thread_id}}
     given: Any = {"refs": {}}
     return asyncio.run(graph.ainvoke(given, config)) if face == "async" else graph.invoke(given, config)
 
 
-def told(storage: StorageClient) -> Any:
+def told(storage: StorageClient, trace_id: str = "t") -> Any:
     """All that the storage tells of the process, but for ids and times."""
-    manifests = storage.list_artifacts(trace_id="t", limit=1000)
+    manifests = storage.list_artifacts(trace_id=trace_id, limit=1000)
     name_of = {m.id: f"{m.name} {m.version}" for m in manifests}
-    steps = storage.list_steps("t")
-    checkpoints = {s.produced_checkpoint_id for s in steps if s.step_id == "end"}
-    visible = storage.list_artifacts(thread_id="t", checkpoint_id=checkpoints.pop())
+    steps = storage.list_steps(trace_id)
+    last = max(steps, key=lambda step: step.superstep or 0)
+    visible = storage.list_artifacts(
+        thread_id=trace_id, checkpoint_id=last.produced_checkpoint_id, limit=1000
+    )
     return {
-        "process": storage.get_process("t").status,
-        "runs": [(r.status, r.error, r.ended_at is not None) for r in storage.list_runs("t")],
+        "process": storage.get_process(trace_id).status,
+        "runs": [(r.status, r.error, r.ended_at is not None) for r in storage.list_runs(trace_id)],
         "steps": sorted(
             (
                 *(s.superstep, s.step_id, s.status, s.attempt, s.agent_id, s.error, s.ended_at is not None),
@@ -114,61 +112,69 @@ def clean(face: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, int
         return told(storage), commands
 
 
+@pytest.fixture(scope="module")
+def clean_loading(face: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What such a run tells whose steps load what they build on."""
+    with open_storage(tmp_path_factory.mktemp("clean") / "data") as storage:
+        run(face, pipeline(storage, loads=True))
+        found = told(storage)
+    assert any(row[-1] for row in found["steps"])
+    return found
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_an_outage_that_outlives_the_graph(
-    tmp_path: Path, face: str, clean: tuple[Any, int], part: Part
+    reachable: Reachable, face: str, clean: tuple[Any, int], part: Part
 ) -> None:
     """Whichever command it begins at, the graph ends well, and after it rows and artifacts are as ever."""
     expected, commands = clean
-    for after in range(0, commands, EVERY):
-        with open_storage(tmp_path / f"{after}", retry_delays=[], heartbeat_seconds=NEVER) as storage:
-            outage = Outage(storage)
+    for after in reachable.beginnings(commands):
+        with reachable() as storage:
+            outage, thread = reachable.outage(storage), f"t{after}"
             outage.begin(part, after=after)
-            refs = run(face, pipeline(storage))["refs"]
+            refs = run(face, pipeline(storage), thread)["refs"]
             assert set(refs) == {"plan", "left", "right", "end"}
             outage.end()
             report = storage.flush_buffer()
             assert (report.left, report.refused) == (0, 0)
             assert report.registered > 0 or part == "files"
-            assert told(storage) == expected
-            assert {m.id for m in storage.list_artifacts()} >= {r["artifact_id"] for r in refs.values()}
+            assert told(storage, thread) == expected
+            found = storage.list_artifacts(trace_id=thread)
+            assert {m.id for m in found} >= {ref["artifact_id"] for ref in refs.values()}
 
 
 @pytest.mark.parametrize("lasts", [1, 2, 5])
-def test_an_outage_within_the_graph(tmp_path: Path, face: str, clean: tuple[Any, int], lasts: int) -> None:
+def test_an_outage_within_the_graph(
+    reachable: Reachable, face: str, clean: tuple[Any, int], lasts: int
+) -> None:
     """It may end within the graph too, with a heartbeat that empties the buffer while the graph goes on."""
     expected, commands = clean
-    for after in range(0, commands, EVERY):
-        with open_storage(tmp_path / f"{after}", retry_delays=[], heartbeat_seconds=0.001) as storage:
-            outage = Outage(storage)
+    for after in reachable.beginnings(commands):
+        with reachable(heartbeat_seconds=0.001) as storage:
+            outage, thread = reachable.outage(storage), f"t{after}"
             outage.begin(after=after, lasts=lasts)
-            run(face, pipeline(storage))
+            run(face, pipeline(storage), thread)
             outage.end()
             assert storage.flush_buffer().left == 0
-            assert told(storage) == expected
+            assert told(storage, thread) == expected
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_steps_build_on_what_waits(tmp_path: Path, face: str, part: Part) -> None:
+def test_steps_build_on_what_waits(
+    storage: StorageClient, outage: Outage, face: str, clean_loading: Any, part: Part
+) -> None:
     """What a step saved in the outage the next ones load, and it becomes their input."""
-    found = []
-    for begins in (False, True):
-        with open_storage(tmp_path / f"{begins}", retry_delays=[], heartbeat_seconds=NEVER) as storage:
-            outage = Outage(storage)
-            if begins:
-                outage.begin(part)
-            run(face, pipeline(storage, loads=True))
-            outage.end()
-            storage.flush_buffer()
-            found.append(told(storage))
-    assert found[0] == found[1]
-    assert any(row[-1] for row in found[0]["steps"])
+    outage.begin(part)
+    run(face, pipeline(storage, loads=True))
+    outage.end()
+    storage.flush_buffer()
+    assert told(storage) == clean_loading
 
 
 def test_the_process_ends_in_the_outage(reachable: Reachable, face: str, clean: tuple[Any, int]) -> None:
     """A storage that is closed in the middle of it leaves all to the next start."""
     storage = reachable()
-    Outage(storage).begin(after=4)
+    reachable.outage(storage).begin(after=4)
     run(face, pipeline(storage))
     storage.close()
     assert told(reachable()) == clean[0]

@@ -78,7 +78,7 @@ def test_what_waits_can_be_read(storage: StorageClient, outage: Outage, part: Pa
 def test_what_left_the_buffer_while_it_is_opened(reachable: Reachable) -> None:
     """Another client may flush at any moment: what is read then is the registered artifact."""
     storage, other = reachable(), reachable()
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     outage.begin()
     ref = storage.save_artifact("x", trace_id="t")
     outage.end()
@@ -130,7 +130,7 @@ def test_reads_are_errors(storage: StorageClient, outage: Outage, buffer: Path) 
 def test_what_is_refused_is_an_error_at_once(reachable: Reachable, buffer: Path) -> None:
     """A refused request is neither tried again nor buffered."""
     storage = reachable(retry_delays=[60])
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     storage.save_artifact("x", trace_id="t", artifact_id="art_x")
     with pytest.raises(AlreadyExists):
         storage.save_artifact("y", trace_id="t", artifact_id="art_x")
@@ -166,7 +166,7 @@ def test_versions_are_the_best_guess(reachable: Reachable) -> None:
     """The version is the next after the last known here, from saves, gets and lists; the service decides."""
     for seen in ("nothing", "get", "list"):
         storage, other = reachable(), reachable()
-        outage = Outage(storage)
+        outage = reachable.outage(storage)
         known = [other.save_artifact(str(i), trace_id=seen, name="n") for i in range(2)]
         if seen == "get":
             storage.get_artifact(known[-1])
@@ -197,7 +197,7 @@ def test_order_within_a_process(storage: StorageClient, outage: Outage) -> None:
 def test_order_across_clients(reachable: Reachable) -> None:
     """A client that goes on with a process does not overtake what another left waiting."""
     storage, other = reachable(), reachable()
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     outage.begin()
     storage.save_artifact("first", trace_id="t", name="n")
     assert other.save_artifact("second", trace_id="t", name="n")["status"] == "uploading"
@@ -234,7 +234,7 @@ def test_files_that_are_really_gone(storage: StorageClient, tmp_path: Path) -> N
 def test_nothing_is_buffered_where_that_is_off(reachable: Reachable, buffer: Path) -> None:
     """With buffer_items=0 what cannot be reached is an error, and nothing is left behind."""
     storage = reachable(buffer_items=0)
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     for part in PARTS:
         outage.begin(part)
         with pytest.raises(StorageError) as caught:

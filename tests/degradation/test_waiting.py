@@ -33,7 +33,7 @@ class Tries(list[str]):
 def test_it_is_tried_again(reachable: Reachable) -> None:
     """A request is sent once and again after each delay; then a save is buffered and a read is an error."""
     storage = reachable(retry_delays=SHORT)
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     outage.begin()
     with pytest.raises(Unavailable):
         storage.get_artifact("art_x")
@@ -45,7 +45,7 @@ def test_it_is_tried_again(reachable: Reachable) -> None:
 def test_only_the_first_waits(reachable: Reachable) -> None:
     """While it is known that the service is down, and tried by itself, nothing else is tried."""
     storage = reachable(retry_delays=SHORT)
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     outage.begin()
     storage.save_artifact("x", trace_id="t")
     outage.tried.clear()
@@ -57,7 +57,7 @@ def test_only_the_first_waits(reachable: Reachable) -> None:
 def test_a_short_outage_is_not_seen(reachable: Reachable) -> None:
     """A service that is back before the last try answers as if nothing had happened."""
     storage = reachable(retry_delays=[0, 0, 0])
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     for read in (False, True):
         outage.tried.clear()
         outage.begin(lasts=2)
@@ -81,7 +81,7 @@ def test_closing_ends_a_save(reachable: Reachable) -> None:
     """A save that waits when the storage is closed is buffered, and registered at the next start."""
     storage = reachable(retry_delays=[NEVER])
     with ThreadPoolExecutor(1) as pool:
-        saving = waits(Outage(storage), pool, lambda: storage.save_artifact("x", trace_id="t"))
+        saving = waits(reachable.outage(storage), pool, lambda: storage.save_artifact("x", trace_id="t"))
         storage.close()
         ref = saving.result(LIMIT)
     assert ref["status"] == "uploading"
@@ -94,7 +94,7 @@ def test_closing_ends_a_read(reachable: Reachable) -> None:
     """A read that waits when the storage is closed is an error then."""
     storage = reachable(retry_delays=[NEVER])
     with ThreadPoolExecutor(1) as pool:
-        reading = waits(Outage(storage), pool, storage.list_artifacts)
+        reading = waits(reachable.outage(storage), pool, storage.list_artifacts)
         storage.close()
         with pytest.raises(Unavailable):
             reading.result(LIMIT)
@@ -103,7 +103,7 @@ def test_closing_ends_a_read(reachable: Reachable) -> None:
 def test_who_finds_the_service_down_ends_it_for_all(reachable: Reachable) -> None:
     """When one write was tried to the end, those that wait for their next try go to the buffer too."""
     storage = reachable(retry_delays=[0.2])
-    outage = Outage(storage)
+    outage = reachable.outage(storage)
     with ThreadPoolExecutor(2) as pool:
         first = waits(outage, pool, lambda: storage.save_artifact("x", trace_id="t"))
         storage._delivery._service._delays = [NEVER]
@@ -114,7 +114,7 @@ def test_who_finds_the_service_down_ends_it_for_all(reachable: Reachable) -> Non
 async def test_waiting_takes_no_thread_of_the_loop(reachable: Reachable) -> None:
     """However many saves are awaited while the service is down, others' work on threads goes on."""
     storage = reachable(retry_delays=[NEVER])
-    Outage(storage).begin()
+    reachable.outage(storage).begin()
     saves = [asyncio.create_task(storage.asave_artifact(str(i), trace_id="t")) for i in range(100)]
     others = [asyncio.to_thread(threading.get_ident) for _ in range(100)]
     assert len(await asyncio.wait_for(asyncio.gather(*others), LIMIT)) == 100
@@ -127,5 +127,5 @@ async def test_waiting_takes_no_thread_of_the_loop(reachable: Reachable) -> None
 async def test_a_loop_never_stands_still(reachable: Reachable, part: Part) -> None:
     """A save made on an event loop, as a graph's own records are, waits for no next try: it is buffered."""
     storage = reachable(retry_delays=[NEVER])
-    Outage(storage).begin(part)
+    reachable.outage(storage).begin(part)
     assert storage.save_artifact("x", trace_id="t")["status"] == "uploading"

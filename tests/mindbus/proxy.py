@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 __all__ = ["Proxy", "proxy"]
 
+_ANSWER = b'"type":"ai.team.'
 Change = Callable[[bytes], bytes]
 
 
@@ -27,6 +29,7 @@ class Proxy:
         """Applied to every chunk that a client sends."""
         self.cut_after: int | None = None
         """Bytes from the server after which the connection is cut, in the middle of whatever it is."""
+        self._asked = Counter[str]()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def drop(self) -> None:
@@ -45,6 +48,30 @@ class Proxy:
         """Lets through what waits and what comes."""
         self._flowing.set()
 
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Cuts all connections, and each new one at once."""
+        with self._doing("refuse"):
+            self.drop()
+            yield
+
+    @contextlib.contextmanager
+    def losing_answers(self) -> Iterator[None]:
+        """Cuts a connection when the answer to a command would come, instead of it."""
+        with self._doing("lose"):
+            yield
+
+    @contextlib.contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        """For as long as the block lasts; several may ask for it at once."""
+        with self._changing:
+            self._asked[what] += 1
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._asked[what] -= 1
+
     def close(self) -> None:
         """Cuts all and refuses further ones."""
         self._listener.close()
@@ -55,11 +82,24 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._server_port))
-                with self._changing:
-                    self._open |= {client, server}
+                server = self._connected(client)
+                if server is None:
+                    client.close()
+                    continue
                 for pump in (self._send, self._receive):
                     threading.Thread(target=pump, args=(client, server), daemon=True).start()
+
+    def _connected(self, client: socket.socket) -> socket.socket | None:
+        """The other end for a new client; None where it is refused, or there is no server."""
+        with self._changing:
+            if self._asked["refuse"]:
+                return None
+            try:
+                server = socket.create_connection(("127.0.0.1", self._server_port))
+            except OSError:
+                return None
+            self._open |= {client, server}
+            return server
 
     def _send(self, client: socket.socket, server: socket.socket) -> None:
         self._pump(client, server, lambda chunk: self.change(chunk))
@@ -68,6 +108,8 @@ class Proxy:
         self._pump(server, client, self._cut)
 
     def _cut(self, chunk: bytes) -> bytes:
+        if self._asked["lose"] and _ANSWER in chunk:
+            raise ConnectionAbortedError
         if self.cut_after is None:
             return chunk
         kept, self.cut_after = chunk[: self.cut_after], self.cut_after - len(chunk)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from mindgraph_storage import ArtifactRef, DeadlineExceeded, StorageClient, Unavailable
 from tests.mindbus.bare import Bare, bare, command
+from tests.mindbus.locked import write_lock
 from tests.mindbus.proxy import Proxy
 from tests.mindbus.services import Service, Services
 from tests.mindbus.test_protocol import registration
@@ -138,32 +138,13 @@ def test_a_shutdown_finishes_what_it_took(
     service = services.start(data_dir)
     storage = open_client()
     storage.save_artifact("first", trace_id="t")
-    with _write_lock(data_dir) as release, ThreadPoolExecutor(2) as pool:
+    with write_lock(data_dir) as release, ThreadPoolExecutor(2) as pool:
         saving = pool.submit(storage.save_artifact, "x", trace_id="t", name="taken")
         _wait_until_taken(storage)
         stopping = pool.submit(service.stop)
         release()
         assert saving.result(SECONDS)["version"] == 1
         assert stopping.result(SECONDS) == 0
-
-
-class _write_lock:  # noqa: N801 - used as a function
-    """The database's write lock, held by somebody else until it is released."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._connection = sqlite3.connect(
-            data_dir / "storage.db", isolation_level=None, check_same_thread=False
-        )
-
-    def __enter__(self) -> Callable[[], None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        return self.release
-
-    def release(self) -> None:
-        self._connection.rollback()
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
 
 
 def _wait_until_taken(storage: StorageClient) -> None:
@@ -178,7 +159,7 @@ def test_no_answer_in_time(services: Services, data_dir: Path, open_client: Open
     with services.running(data_dir):
         storage = open_client(timeout_seconds=0.5)
         storage.save_artifact("first", trace_id="t")
-        with _write_lock(data_dir) as release:
+        with write_lock(data_dir) as release:
             with pytest.raises(DeadlineExceeded, match=r"0\.5 s"):
                 storage.save_artifact("x", trace_id="t", name="slow", artifact_id="art_slow")
             release()
@@ -188,13 +169,11 @@ def test_no_answer_in_time(services: Services, data_dir: Path, open_client: Open
         assert saved["version"] == 1
 
 
-def _through(between: Proxy) -> str:
-    return f"amqp://operator:secret@127.0.0.1:{between.port}/"
-
-
-def test_a_dropped_connection(between: Proxy, service: Service, open_client: OpenClient) -> None:
+def test_a_dropped_connection(
+    broker: RabbitMQ, between: Proxy, service: Service, open_client: OpenClient
+) -> None:
     """Connections that are cut again and again cost calls their answer, and no artifact."""
-    storage = open_client(service_url=_through(between))
+    storage = open_client(service_url=broker.through(between.port))
     with ThreadPoolExecutor(1) as cutter:
         for number in range(60):
             if number % 3 == 0:
@@ -209,9 +188,11 @@ def _list_often(storage: StorageClient) -> None:
 
 
 @pytest.mark.parametrize("cut_after", [1, 8, 200, 300, 500, 700, 1000])
-def test_half_an_answer(between: Proxy, service: Service, open_client: OpenClient, cut_after: int) -> None:
+def test_half_an_answer(
+    broker: RabbitMQ, between: Proxy, service: Service, open_client: OpenClient, cut_after: int
+) -> None:
     """A connection that ends in the middle of the handshake, a frame or an answer is Unavailable."""
-    storage = open_client(service_url=_through(between), timeout_seconds=20)
+    storage = open_client(service_url=broker.through(between.port), timeout_seconds=20)
     between.cut_after = cut_after
     with pytest.raises(Unavailable):
         _list_often(storage)
@@ -220,12 +201,14 @@ def test_half_an_answer(between: Proxy, service: Service, open_client: OpenClien
     _all_once(storage, 1)
 
 
-def test_a_stalled_connection(between: Proxy, service: Service, open_client: OpenClient) -> None:
+def test_a_stalled_connection(
+    broker: RabbitMQ, between: Proxy, service: Service, open_client: OpenClient
+) -> None:
     """A network that lets nothing through is an error in time, whether connected before or not."""
-    connected = open_client(service_url=_through(between), timeout_seconds=0.5)
+    connected = open_client(service_url=broker.through(between.port), timeout_seconds=0.5)
     connected.list_artifacts()
     between.stall()
-    for storage in (connected, open_client(service_url=_through(between), timeout_seconds=0.5)):
+    for storage in (connected, open_client(service_url=broker.through(between.port), timeout_seconds=0.5)):
         with pytest.raises((DeadlineExceeded, Unavailable)):
             storage.list_artifacts()
     between.flow()
@@ -236,7 +219,7 @@ async def test_the_service_survives_its_connection(
     between: Proxy, services: Services, data_dir: Path, broker: RabbitMQ
 ) -> None:
     """A service whose connection is cut comes back to its queue."""
-    with services.running(data_dir, service_url=_through(between)):
+    with services.running(data_dir, service_url=broker.through(between.port)):
         async with bare(broker.url) as client:
             for _ in range(3):
                 between.drop()

@@ -19,8 +19,12 @@ from langgraph.graph import START, StateGraph
 from pamqp.common import FieldTable
 
 from mindgraph_storage import ArtifactRef, StorageClient
+from mindgraph_storage.assembly import _open_service
 from mindgraph_storage.langgraph import with_storage
+from mindgraph_storage.service.amqp import MindBusNode
+from mindgraph_storage.settings import read_settings
 from tests.mindbus.bare import TYPE, Bare, Event, bare, command
+from tests.mindbus.locked import write_lock
 from tests.mindbus.services import Service, Services
 from tests.servers import RabbitMQ
 
@@ -199,6 +203,17 @@ async def test_a_graph_runs_over_the_bus(client: Bare, open_client: OpenClient) 
     assert (step.status, step.saved) == ("completed", [state["draft"]["artifact_id"]])
 
 
+async def test_what_a_client_sends(client: Bare, open_client: OpenClient) -> None:
+    """Commands are persistent, of priority 20, expire with their time limit, and say who sends them."""
+    listening = await client.listen("cmd.storage.any")
+    assert await open_client(timeout_seconds=7).alist_processes() == []
+    sent = await client.next(listening)
+    event = _event(sent)
+    assert (sent.content_type, sent.priority, sent.expiration, sent.user_id) == (TYPE, 20, 7, "operator")
+    assert (sent.type, sent.reply_to is not None) == ("ai.team.command", True)
+    assert event["data"]["context"]["requester_id"] == event["source"] == "operator"
+
+
 async def test_passport_and_heartbeat(broker: RabbitMQ, services: Services, data_dir: Path) -> None:
     """A node announces itself with its passport when it starts, and its heart beats."""
     async with bare(broker.url) as client:
@@ -232,6 +247,58 @@ async def test_commands_that_waited_come_by_priority(
         with services.running(data_dir, workers=1):
             order = [(await client.next(client.answers)).correlation_id for _ in range(4)]
     assert order == ["255", "100", "20", "5"]
+
+
+async def test_no_more_is_taken_than_there_are_workers(
+    broker: RabbitMQ, services: Services, data_dir: Path
+) -> None:
+    """While the only worker is busy what comes waits in the queue, where what is urgent overtakes it."""
+    order = []
+    with services.running(data_dir, workers=1):
+        async with bare(broker.url) as client:
+            queue = await client.channel.get_queue("cmd.storage.any")
+            with write_lock(data_dir) as release:
+                await client.send(
+                    command("start_run", {"run_id": "r", "trace_id": "trace_xyz"}),
+                    correlation_id="busy",
+                    reply_to=client.answers.name,
+                )
+                async with asyncio.timeout(20):
+                    while (await queue.declare()).message_count:  # until the worker has it
+                        pass
+                for priority in (20, 20, 255):
+                    await client.send(
+                        command("list_processes", {}),
+                        priority=priority,
+                        correlation_id=str(priority),
+                        reply_to=client.answers.name,
+                    )
+                release()
+            order = [(await client.next(client.answers)).correlation_id for _ in range(4)]
+    assert order == ["busy", "255", "20", "20"]
+
+
+async def test_a_command_that_is_over_when_it_comes(
+    broker: RabbitMQ, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is acknowledged, dropped without an answer, and logged."""
+    settings = read_settings(data_dir=tmp_path)
+    service, _ = _open_service(settings, [], registers=False)
+    stop, ready = asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(MindBusNode(service, broker.url).run(stop, ready.set))
+    await asyncio.wait_for(ready.wait(), 20)
+    async with bare(broker.url) as client:
+        mine = {"reply_to": client.answers.name, "message_id": "over", "correlation_id": "over"}
+        await client.send(command("list_processes", {}), expiration=0, **mine)
+        assert (await client.ask(command("list_processes", {}), correlation_id="next")).app_id
+        stop.set()
+        await serving
+        assert (await (await client.channel.get_queue("cmd.storage.any")).declare()).message_count == 0
+        assert client.answers.declaration_result.message_count == 0
+    service.close()
+    assert [r.message_id for r in caplog.records if r.getMessage() == "an expired command was dropped"] == [  # type: ignore[attr-defined]
+        "over"
+    ]
 
 
 async def test_an_expired_command_is_dropped(broker: RabbitMQ, services: Services, data_dir: Path) -> None:

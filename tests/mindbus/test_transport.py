@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from mindgraph_storage import FailedPrecondition, InvalidArgument, StorageClient, Unavailable, open_storage
+from tests.mindbus.proxy import Proxy
 from tests.mindbus.services import Service, Services
 from tests.servers import RabbitMQ, free_ports
 
@@ -28,6 +29,18 @@ async def test_on_a_running_loop(service: Service, open_client: OpenClient) -> N
     storage = open_client()
     ref = storage.save_artifact("x", trace_id="t")
     assert await storage.aload_artifact(ref) == storage.load_artifact(ref) == "x"
+
+
+async def test_closing_on_a_running_loop(service: Service, open_client: OpenClient) -> None:
+    """A storage may be closed there too, with calls under way."""
+    storage = open_client()
+    storage.list_artifacts()
+    asking = [asyncio.create_task(storage.alist_artifacts()) for _ in range(20)]
+    await asyncio.sleep(0)
+    storage.close()
+    for answer in await asyncio.gather(*asking, return_exceptions=True):
+        assert answer == [] or isinstance(answer, FailedPrecondition | Unavailable)
+    assert not [thread for thread in threading.enumerate() if thread.name == "mindgraph-bus"]
 
 
 def test_from_loop_to_loop(service: Service, open_client: OpenClient) -> None:
@@ -147,6 +160,28 @@ def test_a_storage_that_is_dropped_closes(service: Service, broker: RabbitMQ, da
         check=True,
     )
     assert (ran.stdout, ran.stderr) == ("x\n", "")
+
+
+def test_a_storage_that_is_collected_on_its_own_thread(
+    broker: RabbitMQ, between: Proxy, service: Service, open_client: OpenClient
+) -> None:
+    """A finalizer runs on any thread: on that of the bus, too, it waits for nothing that needs the bus."""
+    url = broker.through(between.port)
+    storage = open_client(service_url=url, buffer_items=1, heartbeat_seconds=0.01, timeout_seconds=1)
+    storage.list_artifacts()
+    between.stall()
+    storage.save_artifact("x", trace_id="t")  # it waits, and is sent again all the time
+    threads = [each for each in threading.enumerate() if each.name in ("mindgraph-bus", "mindgraph-flusher")]
+    delivery = storage._delivery
+
+    async def finalize() -> None:
+        delivery.close(wait=False)
+
+    loop = delivery._transport._loop._loop  # type: ignore[attr-defined]
+    asyncio.run_coroutine_threadsafe(finalize(), loop).result(SECONDS)
+    for thread in threads:
+        thread.join(SECONDS)
+    assert [thread.is_alive() for thread in threads] == [False, False]
 
 
 def test_a_missing_extra(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Takes JSON requests line by line: ``{"start": settings}`` is answered with the pid when it takes commands
 (0 when it ended before), ``{"wait": pid}`` with its exit code when it has ended. ``dies_after`` among the
-settings is an action after which the service is killed, its answer unsent.
+settings is an action that the service carries out and is killed before it answers.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import signal
 import sys
 from typing import Any
 
-import mindgraph_storage.service.amqp  # noqa: F401 - what every child needs
+from aio_pika.abc import AbstractIncomingMessage
+
 from mindgraph_storage import StorageError
 from mindgraph_storage.assembly import serve
-from mindgraph_storage.messages import Command
-from mindgraph_storage.service import StorageService
+from mindgraph_storage.service.amqp import _Session
 from mindgraph_storage.settings import read_settings
 
 
@@ -38,14 +38,13 @@ def start(settings: dict[str, Any]) -> int:
     return 0
 
 
-def _dying(carry_out: Any, action: str) -> Any:
-    """A wrapper that carries out the action, and is killed before anybody hears of it."""
+def _dying(answer: Any, action: str) -> Any:
+    """A wrapper that is killed where the answer to such a command would be sent."""
 
-    def wrapper(self: StorageService, command: Command, **given: Any) -> bytes:
-        answer: bytes = carry_out(self, command, **given)
-        if command.data.action == action:
+    async def wrapper(session: object, message: AbstractIncomingMessage, *rest: Any) -> None:
+        if json.loads(message.body)["data"]["action"] == action:
             os.kill(os.getpid(), signal.SIGKILL)
-        return answer
+        await answer(session, message, *rest)
 
     return wrapper
 
@@ -57,7 +56,7 @@ def _say_ready(tell: int) -> None:
 
 def _serve(settings: dict[str, Any], tell: int) -> None:
     if (action := settings.pop("dies_after", None)) is not None:
-        StorageService.carry_out = _dying(StorageService.carry_out, action)  # type: ignore[method-assign]
+        _Session._answer = _dying(_Session._answer, action)  # type: ignore[method-assign]
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s %(reason)s", defaults={"reason": ""}))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
