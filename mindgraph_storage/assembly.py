@@ -124,6 +124,9 @@ def _client(settings: Settings, transport: Transport, uploads: Uploads) -> Stora
 def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
     """Runs the Storage Service on the broker until SIGINT or SIGTERM, then finishes what it took.
 
+    From the first time that it takes commands it collects every ``collect_every`` seconds, in turn with the
+    storage's other services.
+
     Raises InvalidArgument where there is no ``service_url``, and what opening the storage and
     ``MindBusNode.run`` raise. ``on_ready`` is called each time it begins to take commands.
     """
@@ -132,6 +135,12 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
     with _needing("mindbus"):
         from mindgraph_storage.service.amqp import MindBusNode
     service, _ = _open_service(settings, settings.operators, registers=False)
+
+    def ready() -> None:
+        on_ready()
+        if settings.collect_every:
+            service.collect_every(settings.collect_every)
+
     try:
         node = MindBusNode(
             service,
@@ -139,7 +148,7 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
             workers=settings.workers,
             heartbeat_seconds=settings.heartbeat_seconds,
         )
-        asyncio.run(_until_signalled(node.run, on_ready))
+        asyncio.run(_until_signalled(node.run, ready))
     finally:
         service.close()
 

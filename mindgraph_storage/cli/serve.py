@@ -34,16 +34,26 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(help="Commands at once, of each of its two queues.", show_default="4")
     ] = None,
+    collect_every: Annotated[
+        str | None,
+        typer.Option(
+            help="Collect so often, in turn with other services: 90s, 1h, 1d; 0: never.", show_default="1h"
+        ),
+    ] = None,
 ) -> None:
     """Run the Storage Service on RabbitMQ until SIGINT or SIGTERM; it finishes what it took."""
     from rich.logging import RichHandler
 
     from mindgraph_storage import assembly
 
-    settings = chosen.settings(node=node, operators=operator or None, workers=workers)
+    settings = chosen.settings(
+        node=node, operators=operator or None, workers=workers, collect_every=collect_every
+    )
     handler = RichHandler(console=console, show_path=False)
     handler.setFormatter(_WithIds("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for looks_after in ("schedule", "upkeep"):  # what was removed, and why, is told
+        logging.getLogger(f"mindgraph_storage.service.{looks_after}").setLevel(logging.INFO)
     logging.getLogger("aiormq").setLevel(
         logging.CRITICAL
     )  # says with a traceback what is said in a line below
