@@ -13,8 +13,8 @@ BACKENDS = os.environ.get("MINDGRAPH_CONTRACT_BACKENDS", "embedded,mindbus,produ
 def backend(request: pytest.FixtureRequest) -> str:
     """``embedded`` is in process, ``mindbus`` a service process behind RabbitMQ, both on local files.
 
-    ``production`` keeps files on S3 and rows in PostgreSQL, ``memory`` (through fsspec) only files. The other
-    two pairs have suites of their own, S3 with SQLite in ``tests/object_stores``, PostgreSQL with local files in
+    ``production`` keeps files on S3 and rows in PostgreSQL, ``memory`` (through fsspec) only files. Other
+    pairs have suites of their own, S3 with SQLite in ``tests/object_stores``, PostgreSQL with local files in
     ``test_postgres.py`` and ``tests/crash``; ``postgres`` runs here when it is named.
     """
     return str(request.param)
