@@ -7,7 +7,7 @@ import signal
 import sys
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +20,7 @@ from mindgraph_storage.client.transport import InProcess, Transport, Uploads
 from mindgraph_storage.errors import FailedPrecondition, InvalidArgument
 from mindgraph_storage.messages import OPERATOR, decode_answer, encode_request
 from mindgraph_storage.process import Place
-from mindgraph_storage.requests import SignedUploadOutput, SignUpload
+from mindgraph_storage.requests import ListProcesses, SignedUploadOutput, SignUpload
 from mindgraph_storage.service.service import StorageService
 from mindgraph_storage.settings import Settings, read_settings
 from mindgraph_storage.tiers import urls
@@ -28,7 +28,7 @@ from mindgraph_storage.tiers.disk_errors import translated
 from mindgraph_storage.tiers.files import ArtifactFiles, open_files
 from mindgraph_storage.tiers.tables import open_database
 
-__all__ = ["open_storage", "own_database", "serve"]
+__all__ = ["ask_node", "open_storage", "own_database", "serve"]
 
 
 def open_storage(
@@ -151,6 +151,22 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
         asyncio.run(_until_signalled(node.run, ready))
     finally:
         service.close()
+
+
+def ask_node(settings: Settings) -> None:
+    """Has the service that is called ``settings.node`` look into its database, over the broker.
+
+    Raises InvalidArgument where there is no ``service_url``, Unavailable or DeadlineExceeded where it takes
+    no commands, and what it answers where its database fails.
+    """
+    if settings.service_url is None:
+        raise InvalidArgument("service_url: give the broker's, e.g. amqp://localhost", setting="service_url")
+    with _needing("mindbus"):
+        from mindgraph_storage.client.amqp import MindBus
+    asked = ListProcesses(limit=1)
+    command = encode_request(asked, settings.agent_id or OPERATOR, None, None, target_node=settings.node)
+    with closing(MindBus(settings.service_url, timeout_seconds=settings.timeout_seconds)) as transport:
+        decode_answer(transport.send(command), asked)
 
 
 async def _until_signalled(
