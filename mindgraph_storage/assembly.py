@@ -229,7 +229,7 @@ def _open_service(
         folder,
         sync=sync,
         registers=registers,
-        carries=not (url and urls.is_postgres(url)),  # a server's commit syncs nothing of this disk
+        on_server=bool(url and urls.is_postgres(url)),
     )
     engine = open_database(url or own_database(folder), sync=sync, pool_size=settings.pool_size)
     service = StorageService(
