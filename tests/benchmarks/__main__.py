@@ -22,6 +22,7 @@ from . import (
     postgres,
     production,
     saves,
+    services,
     steps,
     threads,
 )
@@ -45,6 +46,7 @@ measurements:
   steps     a superstep of a trivial node, recorded against bare, on file savers
   mindbus   round trips over RabbitMQ, against a bare echo; the service's memory over --commands of them
   postgres  the 100 artifacts of one trace in PostgreSQL, with 1,000 and with --rows stored
+  services  32 clients of one service and of two, over RabbitMQ, with the rows in PostgreSQL
   production  2 KB and 5 MB saved and loaded on S3 and PostgreSQL, against the bare client
 """
 _EXAMPLES = """\
@@ -97,6 +99,7 @@ def _measures(options: argparse.Namespace) -> Mapping[str, Callable[[Path], Tabl
         "steps": lambda folder: steps.measure(folder, rounds),
         "mindbus": lambda folder: mindbus.measure(folder, rounds, options.commands),
         "postgres": lambda folder: postgres.measure(folder, rounds, rows),
+        "services": lambda folder: services.measure(folder, rounds),
         "production": lambda folder: production.measure(folder, rounds),
     }
 
@@ -109,7 +112,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     names = ["saves", "threads", "large", "loads", "listing", "branches", "opening"]
-    names += ["checkpoints", "steps", "mindbus", "postgres", "production"]
+    names += ["checkpoints", "steps", "mindbus", "postgres", "services", "production"]
     parser.add_argument("--only", choices=names, action="append", metavar="NAME", help="this one; may repeat")
     parser.add_argument("--repeat", type=_count(1), default=7, metavar="N", help="rounds (default: 7)")
     parser.add_argument(

@@ -1,7 +1,7 @@
 """Saves and loads of 2 KB and 5 MB on S3 and PostgreSQL, against the bare client: one request, one statement.
 
-Both use the same two servers, SeaweedFS and a PostgreSQL that syncs its commits, in temporary folders. The bare
-client hashes nothing, verifies nothing and knows no versions.
+Both use the same two servers, SeaweedFS and a PostgreSQL that syncs its commits, in temporary folders. The
+bare client hashes nothing, verifies nothing and knows no versions.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def _measured(
     length, each = _SIZES[size]
     contents = [os.urandom(length) for _ in range(each)]
     bare, boto = (kind(server, database.new_database()) for kind in (_Obstore, _Botocore))
-    ours = {"database_url": database.new_database(), "artifacts_url": server.new_url()}
-    with open_storage(folder / f"ours {size}", **ours) as storage:
+    ours, database_url, artifacts_url = folder / f"ours {size}", database.new_database(), server.new_url()
+    with open_storage(ours, database_url=database_url, artifacts_url=artifacts_url) as storage:
         numbers = count()
 
         def save(content: bytes) -> str:

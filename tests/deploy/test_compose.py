@@ -76,7 +76,7 @@ def test_what_it_refers_to(compose: PyCompose, secrets: Path) -> None:
         for variable in about.environment or {}:
             assert not variable.startswith("MINDGRAPH_") or variable in settings
         if about.build:
-            assert (DEPLOY / about.build.context / str(about.build.dockerfile)).is_file()
+            assert (DEPLOY / str(about.build.context) / str(about.build.dockerfile)).is_file()
         for mount in filter(lambda mount: str(mount).startswith("./"), about.volumes or []):
             assert (DEPLOY / str(mount).partition(":")[0]).is_file()
     assert {name for name in names if service(compose, name).healthcheck} == names - {"migrate"}

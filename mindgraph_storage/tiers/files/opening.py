@@ -22,8 +22,8 @@ def open_files(
     """The files at ``artifacts_url``: ``file:///path``, ``s3://bucket/prefix``, any URL that fsspec knows.
 
     Without one they are in ``data_dir/artifacts``. With ``registers`` the service that registers uploads is
-    in this process; with ``on_server`` its rows are on a database server, which takes no bytes that a disk has
-    not synced, and locks one process for a write. Raises InvalidArgument for a URL that cannot be,
+    in this process; with ``on_server`` its rows are on a database server, which takes no bytes that a disk
+    has not synced, and locks one process for a write. Raises InvalidArgument for a URL that cannot be,
     FailedPrecondition without its extra.
     """
     scheme, separator, rest = (url or (data_dir / "artifacts").as_uri()).partition("://")
