@@ -7,7 +7,7 @@ import signal
 import sys
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +20,7 @@ from mindgraph_storage.client.transport import InProcess, Transport, Uploads
 from mindgraph_storage.errors import FailedPrecondition, InvalidArgument
 from mindgraph_storage.messages import OPERATOR, decode_answer, encode_request
 from mindgraph_storage.process import Place
-from mindgraph_storage.requests import SignedUploadOutput, SignUpload
+from mindgraph_storage.requests import ListProcesses, SignedUploadOutput, SignUpload
 from mindgraph_storage.service.service import StorageService
 from mindgraph_storage.settings import Settings, read_settings
 from mindgraph_storage.tiers import urls
@@ -28,7 +28,7 @@ from mindgraph_storage.tiers.disk_errors import translated
 from mindgraph_storage.tiers.files import ArtifactFiles, open_files
 from mindgraph_storage.tiers.tables import open_database
 
-__all__ = ["open_storage", "own_database", "serve"]
+__all__ = ["ask_node", "open_storage", "own_database", "serve"]
 
 
 def open_storage(
@@ -124,6 +124,9 @@ def _client(settings: Settings, transport: Transport, uploads: Uploads) -> Stora
 def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
     """Runs the Storage Service on the broker until SIGINT or SIGTERM, then finishes what it took.
 
+    From the first time that it takes commands it collects every ``collect_every`` seconds, in turn with the
+    storage's other services.
+
     Raises InvalidArgument where there is no ``service_url``, and what opening the storage and
     ``MindBusNode.run`` raise. ``on_ready`` is called each time it begins to take commands.
     """
@@ -132,6 +135,12 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
     with _needing("mindbus"):
         from mindgraph_storage.service.amqp import MindBusNode
     service, _ = _open_service(settings, settings.operators, registers=False)
+
+    def ready() -> None:
+        on_ready()
+        if settings.collect_every:
+            service.collect_every(settings.collect_every)
+
     try:
         node = MindBusNode(
             service,
@@ -139,9 +148,25 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
             workers=settings.workers,
             heartbeat_seconds=settings.heartbeat_seconds,
         )
-        asyncio.run(_until_signalled(node.run, on_ready))
+        asyncio.run(_until_signalled(node.run, ready))
     finally:
         service.close()
+
+
+def ask_node(settings: Settings) -> None:
+    """Has the service that is called ``settings.node`` look into its database, over the broker.
+
+    Raises InvalidArgument where there is no ``service_url``, Unavailable or DeadlineExceeded where it takes
+    no commands, and what it answers where its database fails.
+    """
+    if settings.service_url is None:
+        raise InvalidArgument("service_url: give the broker's, e.g. amqp://localhost", setting="service_url")
+    with _needing("mindbus"):
+        from mindgraph_storage.client.amqp import MindBus
+    asked = ListProcesses(limit=1)
+    command = encode_request(asked, settings.agent_id or OPERATOR, None, None, target_node=settings.node)
+    with closing(MindBus(settings.service_url, timeout_seconds=settings.timeout_seconds)) as transport:
+        decode_answer(transport.send(command), asked)
 
 
 async def _until_signalled(
@@ -204,7 +229,7 @@ def _open_service(
         folder,
         sync=sync,
         registers=registers,
-        carries=not (url and urls.is_postgres(url)),  # a server's commit syncs nothing of this disk
+        on_server=bool(url and urls.is_postgres(url)),
     )
     engine = open_database(url or own_database(folder), sync=sync, pool_size=settings.pool_size)
     service = StorageService(

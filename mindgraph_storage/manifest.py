@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from typing_extensions import TypedDict
 
+from mindgraph_storage.periods import PERIOD
 from mindgraph_storage.shown import Shown
 
 __all__ = [
@@ -110,7 +111,7 @@ ContentType = Annotated[
 ]
 """MIME type (RFC 6838), e.g. ``text/markdown``."""
 
-Retention = Annotated[str, StringConstraints(pattern=r"^(infinite|[1-9][0-9]{0,4}[smhdw])$")]
+Retention = Annotated[str, StringConstraints(pattern=rf"^(infinite|{PERIOD})$")]
 """``infinite`` or a period: a whole number and one of ``s m h d w`` (seconds … weeks), e.g. ``30d``."""
 
 Visibility = Literal["trace", "private", "public"]

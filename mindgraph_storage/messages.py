@@ -103,10 +103,14 @@ def encode_request(
     requester_trace_id: str | None,
     subject: str | None,
     traceparent: str | None = None,
+    *,
+    target_node: str | None = None,
 ) -> bytes:
     """The request as a new command, for whoever reads it to check."""
     asker = {"requester_id": requester_id, "requester_trace_id": requester_trace_id}
     data = {"action": request.action, "params": request, "context": _known(asker)}
+    if target_node is not None:
+        data["target_node"] = target_node
     carried = {"subject": subject, "traceparent": traceparent}
     return _event("ai.team.command", requester_id, carried, data, exclude_none=True)
 

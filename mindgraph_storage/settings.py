@@ -6,6 +6,7 @@ prefix ``MINDGRAPH_``; an argument wins.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,6 +15,7 @@ from pydantic_core import from_json
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from mindgraph_storage.errors import InvalidArgument
+from mindgraph_storage.periods import PERIOD, seconds_of
 
 __all__ = ["Settings", "read_settings"]
 
@@ -27,6 +29,18 @@ def _listed(value: Any) -> Any:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
+def _in_seconds(value: Any) -> Any:
+    """A period, such as ``1h``, or a number of seconds."""
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(PERIOD, value):
+        return seconds_of(value)
+    if not re.fullmatch(r"\d+(\.\d+)?", value):
+        raise ValueError(f"{value!r} is no number of seconds and no period such as 90s, 1h or 1d")
+    return float(value)
+
+
+Seconds = Annotated[float, BeforeValidator(_in_seconds)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
@@ -45,8 +59,9 @@ class Settings(BaseSettings):
     ``pool_size`` is how many connections to PostgreSQL a storage opens at most; one of them is the writer's.
     ``service_url`` (``amqp://…``) is the broker of a service in another process, and ``timeout_seconds`` how
     long its answers may take. The rest is the service's own: the ``node`` it is on MindBus, which beats every
-    ``heartbeat_seconds`` too, how many ``workers`` it has for each of its queues, and the ``operators``: the
-    requester ids with the operator's right.
+    ``heartbeat_seconds`` too, how many ``workers`` it has for each of its queues, the ``operators``: the
+    requester ids with the operator's right, and ``collect_every``: a number of seconds or a period (``1h``)
+    after which one of a storage's services collects again, never with 0.
     """
 
     model_config = SettingsConfigDict(env_prefix="MINDGRAPH_", frozen=True, extra="ignore")
@@ -68,6 +83,7 @@ class Settings(BaseSettings):
     node: str = Field("storage-primary", pattern=r"^[A-Za-z0-9_-]{1,100}$")
     workers: int = Field(4, ge=1, le=256)
     operators: Names = ()
+    collect_every: Seconds = Field(3600, ge=0)
 
     @model_validator(mode="after")
     def _beats_in_time(self) -> Self:

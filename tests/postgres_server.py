@@ -76,8 +76,15 @@ class PostgresServer:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def client(self, program: str, *arguments: str) -> None:
+        """Runs one of PostgreSQL's programs, such as ``pg_dump``; files it writes go into ``folder``."""
+        self._check(program, *arguments)
+
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._bin / program), "-D", str(self.folder / "data"), *arguments]
+        self._check(program, "-D", str(self.folder / "data"), *arguments)
+
+    def _check(self, program: str, *arguments: str) -> None:
+        command = [str(self._bin / program), *arguments]
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
         done = subprocess.run(
             command,

@@ -14,7 +14,7 @@ from mindgraph_storage.cli.keeping import buffer_flush, buffer_list, collect, de
 from mindgraph_storage.cli.looking import artifacts, lineage, log, processes, show, steps
 from mindgraph_storage.cli.moving import copy, export, import_
 from mindgraph_storage.cli.reading import cat, diff, open_
-from mindgraph_storage.cli.serve import serve
+from mindgraph_storage.cli.serve import health, serve
 
 __all__ = ["app"]
 
@@ -27,7 +27,7 @@ _VERBS: dict[str, list[Callable[..., None]]] = {
     "Look": [processes, log, steps, artifacts, show, lineage],
     "Read": [cat, open_, diff],
     "Carry": [export, import_, copy],
-    "Look after": [verify, collect, delete, serve],
+    "Look after": [verify, collect, delete, serve, health],
 }
 
 app = typer.Typer(

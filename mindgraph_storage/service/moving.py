@@ -80,7 +80,7 @@ def copy_tiers(source: Tiers, target: Tiers, report: CopyReport, tell: Tell) -> 
     """
     with tables.read(source.engine) as reading:
         for table in tables.metadata.sorted_tables:
-            if table is not tables.unsynced:  # in the target every file is synced
+            if table not in tables.OF_SERVICES:  # in the target every file is synced
                 _Copy(table, reading, source.files, target, report, tell).run()
     _let_numbers_go_on(target.engine)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,11 +29,13 @@ from mindgraph_storage.service.events import Event, events_of
 from mindgraph_storage.service.import_actions import ImportActions
 from mindgraph_storage.service.liveness import Liveness
 from mindgraph_storage.service.process_actions import ProcessActions
+from mindgraph_storage.service.schedule import Schedule
 from mindgraph_storage.service.upkeep import Upkeep
 from mindgraph_storage.service.value_actions import ValueActions
 from mindgraph_storage.service.writer import Writer
 from mindgraph_storage.tiers.database_errors import TryAgain
 from mindgraph_storage.tiers.files import ArtifactFiles
+from mindgraph_storage.tiers.turns import Rhythm
 
 __all__ = ["StorageService"]
 
@@ -65,7 +68,9 @@ class StorageService:
         self._engine, self._files = engine, files
         self.node, self._operators = node, frozenset(operators)
         self._writer = Writer(engine, files)
-        upkeep = Upkeep(engine, files, self._writer)
+        self._upkeep = upkeep = Upkeep(engine, files, self._writer)
+        self._lost_after_seconds = lost_after_seconds
+        self._schedule: Schedule | None = None
         self._handlers: dict[type[Request[Any]], Handler] = {
             **ArtifactActions(engine, files, self._writer).handlers(),
             **ProcessActions(engine, self._writer, Liveness(lost_after_seconds)).handlers(),
@@ -136,8 +141,19 @@ class StorageService:
         asker.must_be_operator(request.action)
         return ReportOutput(report=work(request.dry_run))
 
+    def collect_every(self, seconds: float) -> None:
+        """Collects after so many seconds, again and again, and at once where that is overdue.
+
+        Of all services of a storage that do, one has the turn. Repeating it does nothing.
+        """
+        if self._schedule is None:
+            rhythm = Rhythm(timedelta(seconds=seconds), timedelta(seconds=self._lost_after_seconds))
+            self._schedule = Schedule(self._engine, self._writer, self._upkeep, rhythm, self.node)
+
     def close(self) -> None:
         """Finishes the write under way, refuses further ones and lets files and database go."""
+        if self._schedule is not None:
+            self._schedule.close()
         self._writer.close()
         self._files.close()
         self._engine.dispose()

@@ -2,7 +2,8 @@
 
     recover   at every start, quick: what a crash can have left, among the newest artifacts and the uploads
     verify    on demand: every file against its manifest, byte for byte, and every manifest against its file
-    collect   on demand: retention, values no checkpoint points to, bytes of deleted artifacts, orphans
+    collect   on demand and on a schedule: retention, values no checkpoint points to, bytes of deleted
+              artifacts, orphans
 
 Each gives a report that names every file and reason, and can be run dry. All are safe while others read and
 write, and when two processes run them at once: what decides and what moves is done under the write lock.
@@ -12,13 +13,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain, islice
 
 import sqlalchemy as sa
 
 from mindgraph_storage.errors import FailedPrecondition, StorageError
+from mindgraph_storage.periods import seconds_of
 from mindgraph_storage.requests import Finding, Report
 from mindgraph_storage.service.writer import Transaction, Writer
 from mindgraph_storage.tiers import artifacts, tables, values
@@ -32,7 +35,6 @@ _PAGE = 1000
 _UPLOAD_SECONDS = 3600.0
 _ORPHAN_SECONDS = 24 * 3600.0
 _KEPT_SECONDS = 7 * 24 * 3600.0
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DELETED = sa.select(tables.artifacts.c.path).where(tables.artifacts.c.deleted_at.is_not(None))
 _KEPT = sa.select(tables.unsynced).where(tables.unsynced.c.path.not_in(_DELETED))
 _KEPT_FOR_NOTHING = sa.select(tables.unsynced.c.path).where(tables.unsynced.c.path.in_(_DELETED))
@@ -74,24 +76,28 @@ class Upkeep:
             if stored.path in restored:
                 continue
             findings += self._flaws(stored, dry_run)
-        findings += self._orphans(time.time(), "an orphan: no manifest points to it", move=False)
+        findings += self._orphans()
         return _report(findings, checked, dry_run)
 
-    def collect(self, dry_run: bool = False) -> Report:
+    def collect(self, dry_run: bool = False, *, until: Callable[[], bool] = lambda: False) -> Report:
         """Applies retention, removes values nobody holds and deleted artifacts' bytes, puts orphans aside and
-        removes old ones.
+        removes old ones. Ends early, with what it did by then, once ``until`` says so.
         """
         now, today = time.time(), datetime.now(UTC)
         with tables.read(self._engine) as connection:
             expired = [s for s in artifacts.with_retention(connection) if s.created_at + _period(s) < today]
-        findings = [
-            *self._bury_all(expired, today, dry_run),
-            *self._buried(expired, dry_run),
-            *self._unheld(dry_run),
-            *self._old_uploads(dry_run, unfinished=True),
-            *self._orphans(now - _ORPHAN_SECONDS, "moved to orphans/: no manifest points to it", not dry_run),
-            *self._old_orphans(now - _KEPT_SECONDS, dry_run),
-        ]
+        findings = list[Finding]()
+        for found in chain(
+            self._bury_all(expired, today, dry_run),
+            self._unheld(dry_run),
+            self._not_needed({stored.id for stored in expired}, now - _ORPHAN_SECONDS, dry_run),
+            self._old_uploads(dry_run, unfinished=True),
+            self._old_orphans(now - _KEPT_SECONDS, dry_run),
+        ):
+            if found is not None:
+                findings.append(found)
+            if until():
+                break
         return _report(findings, len(findings), dry_run)
 
     # ---------------------------------------------------------------- files that manifests point to
@@ -152,17 +158,12 @@ class Upkeep:
             reason = f"deleted: its retention of {stored.retention} is over"
             yield Finding(path=stored.path, artifact_id=stored.id, reason=reason)
 
-    def _buried(self, expired: list[Stored], dry_run: bool) -> Iterator[Finding]:
+    def _remove_buried(self, path: str, artifact_id: str, dry_run: bool) -> Finding:
         """Rows first, files later: whoever reads such a file by its manifest was refused already."""
-        with tables.read(self._engine) as connection:
-            deleted = {stored.seq: stored for stored in [*artifacts.deleted(connection), *expired]}
-        for _, stored in sorted(deleted.items()):
-            if self._files.size_of(stored.path) is not None:
-                if not dry_run:
-                    self._writer.forget([stored.path])
-                    self._files.remove(stored.path)
-                reason = "bytes of a deleted artifact removed"
-                yield Finding(path=stored.path, artifact_id=stored.id, reason=reason)
+        if not dry_run:
+            self._writer.forget([path])
+            self._files.remove(path)
+        return Finding(path=path, artifact_id=artifact_id, reason="bytes of a deleted artifact removed")
 
     # ---------------------------------------------------------------- values out of checkpoints
 
@@ -187,15 +188,36 @@ class Upkeep:
                     self._files.orphan(name, upload=True)
                 yield Finding(path=f"temp/{name}", reason="moved to orphans/: an upload nobody registered")
 
-    def _orphans(self, before: float, reason: str, move: bool) -> Iterator[Finding]:
-        for path, changed in list(self._files.paths()):
-            if changed < before and self._is_orphan(path, move):
-                yield Finding(path=path, reason=reason)
+    def _not_needed(self, expired: set[str], before: float, dry_run: bool) -> Iterator[Finding | None]:
+        """Bytes of deleted artifacts, and orphans; now and then None, where all that was seen is needed."""
+        for files in self._in_batches():
+            with tables.read(self._engine) as connection:
+                known = artifacts.ids_at(connection, files)
+            for path, changed in files.items():
+                artifact_id, is_deleted = known.get(path, (None, False))
+                if artifact_id is None:
+                    if changed < before and self._is_orphan(path, move=not dry_run):
+                        reason = "moved to orphans/: no manifest points to it"
+                        yield Finding(path=path, reason=reason)
+                elif is_deleted or artifact_id in expired:
+                    yield self._remove_buried(path, artifact_id, dry_run)
+            yield None
+
+    def _orphans(self) -> Iterator[Finding]:
+        for files in self._in_batches():
+            with tables.read(self._engine) as connection:
+                known = artifacts.ids_at(connection, files)
+            for path in files.keys() - known.keys():
+                if self._is_orphan(path, move=False):
+                    yield Finding(path=path, reason="an orphan: no manifest points to it")
+
+    def _in_batches(self) -> Iterator[dict[str, float]]:
+        """Every artifact's file with the time of its change: rows are asked for many at once."""
+        left = iter(self._files.paths())
+        while batch := dict(islice(left, _PAGE)):
+            yield batch
 
     def _is_orphan(self, path: str, move: bool) -> bool:
-        with tables.read(self._engine) as connection:
-            if artifacts.is_known(connection, path):
-                return False
         return self._writer.write(lambda transaction: self._is_surely_orphan(transaction, path, move))
 
     def _is_surely_orphan(self, transaction: Transaction, path: str, move: bool) -> bool:
@@ -233,7 +255,7 @@ def _bury(transaction: Transaction, stored: Stored, at: datetime) -> None:
 
 
 def _period(stored: Stored) -> timedelta:
-    return timedelta(seconds=int(stored.retention[:-1]) * _UNITS[stored.retention[-1]])
+    return timedelta(seconds=seconds_of(stored.retention))
 
 
 def _report(findings: list[Finding], checked: int, dry_run: bool) -> Report:

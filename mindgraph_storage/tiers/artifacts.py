@@ -6,7 +6,7 @@ so that one condition decides for a single artifact and for a listing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -212,11 +212,10 @@ def with_retention(connection: sa.Connection) -> Iterable[Stored]:
     return (Stored(*row) for row in connection.execute(_stored().where(artifacts.c.retention != "infinite")))
 
 
-def deleted(connection: sa.Connection) -> Iterable[Stored]:
-    """The tombstones."""
-    return (
-        Stored(*row) for row in connection.execute(stored_rows().where(artifacts.c.deleted_at.is_not(None)))
-    )
+def ids_at(connection: sa.Connection, paths: Collection[str]) -> dict[str, tuple[str, bool]]:
+    """The artifact whose bytes are at each of the paths that is known, and whether it is a tombstone."""
+    found = sa.select(artifacts.c.path, artifacts.c.id, artifacts.c.deleted_at.is_not(None))
+    return {row[0]: (row[1], row[2]) for row in connection.execute(found.where(artifacts.c.path.in_(paths)))}
 
 
 def stored_rows() -> sa.Select[Any]:

@@ -29,6 +29,7 @@ from mindgraph_storage.tiers.database_errors import translated
 from mindgraph_storage.tiers.urls import database_url, is_postgres
 
 __all__ = [
+    "OF_SERVICES",
     "Condition",
     "artifact_inputs",
     "artifact_uses",
@@ -50,6 +51,7 @@ __all__ = [
     "starts_with",
     "steps",
     "transaction",
+    "turns",
     "unsynced",
     "value_holders",
     "write",
@@ -308,6 +310,20 @@ unsynced = Table(
 In a table of its own: in the manifest's row they would slow every listing. It has no index but its own: rows
 live for a second, and each page that a commit touches is written and synced.
 """
+
+turns = Table(
+    "turns",
+    metadata,
+    _needed("work", primary_key=True),
+    _needed("taken_by"),
+    Column("taken_at", UtcDateTime, nullable=False),
+    Column("alive_at", UtcDateTime, nullable=False),
+    Column("done_at", UtcDateTime),
+)
+"""Whose turn it is, or was last, at work that one of several services does; ``done_at`` is NULL meanwhile."""
+
+OF_SERVICES = frozenset({unsynced, turns})
+"""What is the services' own, and not the storage's: no copy of the storage has it."""
 
 
 def open_database(url: str | sa.URL, *, sync: bool = True, pool_size: int = _POOL_SIZE) -> sa.Engine:

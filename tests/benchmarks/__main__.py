@@ -18,10 +18,11 @@ from . import (
     loads,
     machine,
     mindbus,
-    object_store,
     opening,
+    postgres,
     production,
     saves,
+    services,
     steps,
     threads,
 )
@@ -44,8 +45,9 @@ measurements:
   checkpoints  1 MB in a graph's state for 50 steps: size of the checkpoint database, time
   steps     a superstep of a trivial node, recorded against bare, on file savers
   mindbus   round trips over RabbitMQ, against a bare echo; the service's memory over --commands of them
-  postgres  2 KB saves, loads and listings with the rows in PostgreSQL, against a bare client of the server
-  s3        2 KB and 5 MB saved and loaded on an S3 server, against the bare client
+  postgres  the 100 artifacts of one trace in PostgreSQL, with 1,000 and with --rows stored
+  services  32 clients of one service and of two, over RabbitMQ, with the rows in PostgreSQL
+  production  2 KB and 5 MB saved and loaded on S3 and PostgreSQL, against the bare client
 """
 _EXAMPLES = """\
 examples:
@@ -96,8 +98,9 @@ def _measures(options: argparse.Namespace) -> Mapping[str, Callable[[Path], Tabl
         "checkpoints": lambda folder: checkpoints.measure(folder, rounds),
         "steps": lambda folder: steps.measure(folder, rounds),
         "mindbus": lambda folder: mindbus.measure(folder, rounds, options.commands),
-        "postgres": lambda folder: production.measure(folder, rounds, rows),
-        "s3": lambda folder: object_store.measure(folder, rounds),
+        "postgres": lambda folder: postgres.measure(folder, rounds, rows),
+        "services": lambda folder: services.measure(folder, rounds),
+        "production": lambda folder: production.measure(folder, rounds),
     }
 
 
@@ -109,7 +112,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     names = ["saves", "threads", "large", "loads", "listing", "branches", "opening"]
-    names += ["checkpoints", "steps", "mindbus", "postgres", "s3"]
+    names += ["checkpoints", "steps", "mindbus", "postgres", "services", "production"]
     parser.add_argument("--only", choices=names, action="append", metavar="NAME", help="this one; may repeat")
     parser.add_argument("--repeat", type=_count(1), default=7, metavar="N", help="rounds (default: 7)")
     parser.add_argument(

@@ -1,173 +1,149 @@
-"""PostgreSQL: 2 KB saves and loads against a bare client of the same server, and listings of many rows.
+"""Saves and loads of 2 KB and 5 MB on S3 and PostgreSQL, against the bare client: one request, one statement.
 
-The bare client does the least that is whole: a file written, synced and renamed, its folder synced, and one
-row inserted and committed by psycopg; to load, one row read, then the file. The server syncs its commits.
+Both use the same two servers, SeaweedFS and a PostgreSQL that syncs its commits, in temporary folders. The
+bare client hashes nothing, verifies nothing and knows no versions.
 """
-
-# ruff: noqa: PTH105, PTH123
-# the bare client is as fast as can be, and a Path costs more than some of the calls it makes
 
 from __future__ import annotations
 
-import hashlib
 import os
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from itertools import chain
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import count
 from pathlib import Path
-from typing import Any
 
+import obstore
 import psycopg
+from obstore.store import S3Store
 
-from mindgraph_storage import StorageClient, open_storage
+from mindgraph_storage import open_storage
+from tests.object_store import S3Server, seaweedfs
 from tests.postgres_server import PostgresServer
 
-from .filled import artifact_rows, process_rows
-from .listing import FEW, LISTINGS, listing_turn
-from .report import Table
-from .rounds import Turn, alternate, say, stopwatch
-from .saves import SIZE, row_of
+from .postgres import durable_server
+from .report import Cell, Table
+from .rounds import Turn, alternate, stopwatch
+from .saves import row_of
 
 __all__ = ["measure"]
 
-_SAVES, _LOADS = 200, 500
-_BARE_SAVE, _SAVE = "bare save", "save_artifact"
-_BARE_LOAD, _LOAD = "bare load", "load_artifact"
-_TABLE = "CREATE TABLE files (id text PRIMARY KEY, path text, size bigint, checksum text)"
-_INSERT = "INSERT INTO files VALUES (%s, %s, %s, %s)"
-_SELECT = "SELECT path, checksum FROM files WHERE id = %s"
+_SIZES = {"2 KB": (2048, 100), "5 MB": (5_000_000, 6)}
+"""Size in bytes, and how many one round saves and loads."""
+_BARE, _BOTO = "bare obstore", "bare botocore"
+_TABLE = "CREATE TABLE files (path text PRIMARY KEY, size bigint, checksum text)"
 
 
-def measure(folder: Path, rounds: int, rows: int) -> Table:
+def measure(folder: Path, rounds: int) -> Table:
     """The table; ``folder`` is empty and is somebody else's to remove."""
-    with ExitStack() as stack:
-        server = stack.enter_context(_server())
-        bare = stack.enter_context(_bare(folder / "bare", server))
-        storage = stack.enter_context(open_storage(folder / "ours", database_url=server.new_database()))
-        turns: list[Turn] = [
-            lambda: bare.turn(_contents()),
-            lambda: _our_turn(storage, _contents()),
-            *_listing_turns(stack, server, folder, rows),
-        ]
-        series = alternate("postgres", turns, rounds)
-    few, many = (f"listing {FEW:,}", f"listing {rows:,}")
-    series = {few if name == f"mixed {FEW}" else name: times for name, times in series.items()}
-    series = {many if name == f"mixed {rows}" else name: times for name, times in series.items()}
+    with seaweedfs() as server, durable_server() as database, _environment(server):
+        rows = [row for size in _SIZES for row in _measured(server, database, folder, size, rounds)]
     return Table(
-        "postgres",
-        f"{_SAVES} saves and {_LOADS} loads of {SIZE} bytes, {LISTINGS} listings of 100, {rounds} rounds",
-        [
-            *(row_of(label, _SAVES, series, _BARE_SAVE) for label in (_BARE_SAVE, _SAVE)),
-            *(row_of(label, _LOADS, series, _BARE_LOAD) for label in (_BARE_LOAD, _LOAD)),
-            *(row_of(label, LISTINGS, series, few) for label in (few, many)),
-        ],
-        [
-            "x floor: speed over the bare client's, of listings over the one of few rows, in the same round",
-            "(median, lowest-highest); above 1 is faster",
-        ],
+        "production",
+        f"one after another on S3 and PostgreSQL, {rounds} rounds",
+        rows,
+        ["x floor: speed over that of bare obstore (put + INSERT, SELECT + get) in the same round"],
     )
 
 
 @contextmanager
-def _server() -> Iterator[PostgresServer]:
-    server = PostgresServer(durable=True)
+def _environment(server: S3Server) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(server.environment)
     try:
-        server.make_template()
-        yield server
+        yield
     finally:
-        server.remove()
+        os.environ.clear()
+        os.environ.update(before)
 
 
-def _contents() -> list[bytes]:
-    return [os.urandom(SIZE) for _ in range(_SAVES)]
+def _measured(
+    server: S3Server, database: PostgresServer, folder: Path, size: str, rounds: int
+) -> list[dict[str, Cell]]:
+    length, each = _SIZES[size]
+    contents = [os.urandom(length) for _ in range(each)]
+    bare, boto = (kind(server, database.new_database()) for kind in (_Obstore, _Botocore))
+    ours, database_url, artifacts_url = folder / f"ours {size}", database.new_database(), server.new_url()
+    with open_storage(ours, database_url=database_url, artifacts_url=artifacts_url) as storage:
+        numbers = count()
 
+        def save(content: bytes) -> str:
+            return storage.save_artifact(content, trace_id="t", name=f"n{next(numbers)}")["artifact_id"]
 
-class _Bare:
-    """Files in one folder, rows on one connection."""
-
-    def __init__(self, folder: Path, connection: psycopg.Connection) -> None:
-        self._folder, self._connection = str(folder), connection
-
-    def turn(self, contents: Iterable[bytes]) -> Mapping[str, float]:
-        with stopwatch() as saving:
-            saved = [self._save(content) for content in contents]
-        with stopwatch() as loading:
-            for number in range(_LOADS):
-                self._load(saved[number % len(saved)])
-        return {_BARE_SAVE: saving.seconds, _BARE_LOAD: loading.seconds}
-
-    def _save(self, content: bytes) -> str:
-        name = uuid.uuid4().hex
-        path, checksum = f"{self._folder}/{name}", hashlib.sha256(content).hexdigest()
-        with open(f"{path}.new", "xb", buffering=0) as file:
-            file.write(content)
-            os.fsync(file.fileno())
-        os.replace(f"{path}.new", path)
-        folder = os.open(self._folder, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
-        self._connection.execute(_INSERT, (name, path, len(content), checksum))  # commits by itself
-        return name
-
-    def _load(self, name: str) -> bytes:
-        found = self._connection.execute(_SELECT, (name,)).fetchone()
-        assert found is not None
-        path, checksum = found
-        with open(path, "rb", buffering=0) as file:
-            data = file.read()
-        if hashlib.sha256(data).hexdigest() != checksum:
-            raise ValueError(path)
-        return data
-
-
-@contextmanager
-def _bare(folder: Path, server: PostgresServer) -> Iterator[_Bare]:
-    folder.mkdir()
-    with psycopg.connect(server.new_database(), autocommit=True) as connection:
-        connection.execute(_TABLE)
-        yield _Bare(folder, connection)
-
-
-def _our_turn(storage: StorageClient, contents: Iterable[bytes]) -> Mapping[str, float]:
-    trace_id = uuid.uuid4().hex
-    with stopwatch() as saving:
-        saved = [
-            storage.save_artifact(content, name=f"note-{number}", trace_id=trace_id)["artifact_id"]
-            for number, content in enumerate(contents)
+        turns: list[Turn] = [
+            lambda: _turn(_BARE, contents, bare.save, bare.load),
+            lambda: _turn(_BOTO, contents, boto.save, boto.load),
+            lambda: _turn("ours", contents, save, lambda one: storage.load_artifact(one, as_=bytes)),
         ]
+        series = alternate(f"production {size}", turns, rounds)
+    for client in (bare, boto):
+        client.close()
+    return [
+        {**row_of(row, each, series, f"{_BARE} {what}"), "contestant": f"{size} {row}"}
+        for what in ("save", "load")
+        for row in (f"{_BARE} {what}", f"{_BOTO} {what}", f"ours {what}")
+    ]
+
+
+def _turn(
+    who: str, contents: list[bytes], save: Callable[[bytes], str], load: Callable[[str], bytes]
+) -> Mapping[str, float]:
+    with stopwatch() as saving:
+        saved = [save(content) for content in contents]
     with stopwatch() as loading:
-        for number in range(_LOADS):
-            storage.load_artifact(saved[number % len(saved)])
-    return {_SAVE: saving.seconds, _LOAD: loading.seconds}
+        loaded = [load(one) for one in saved]
+    if loaded != contents:
+        raise ValueError(f"{who} gave back something else")
+    return {f"{who} save": saving.seconds, f"{who} load": loading.seconds}
 
 
-def _listing_turns(stack: ExitStack, server: PostgresServer, folder: Path, rows: int) -> list[Turn]:
-    found = list[Turn]()
-    for count in (FEW, rows):
-        data_dir, url = folder / str(count), server.new_database()
-        with open_storage(data_dir, database_url=url) as storage:
-            storage.save_artifact("x", trace_id="x")  # so that the folder is the one of this database
-        _fill(url, count)
-        stored = stack.enter_context(open_storage(data_dir, database_url=url))
-        found.append(listing_turn(stored, "mixed", count))
-    return found
+class _Bare(ABC):
+    """One request and one statement."""
+
+    def __init__(self, server: S3Server, database_url: str) -> None:
+        self._server, self._numbers = server, count()
+        self._connection = psycopg.connect(database_url, autocommit=True)
+        self._connection.execute(_TABLE)
+        self._prefix = f"bare-{os.urandom(4).hex()}"
+
+    @abstractmethod
+    def put(self, key: str, content: bytes) -> None: ...
+
+    @abstractmethod
+    def get(self, key: str) -> bytes: ...
+
+    def save(self, content: bytes) -> str:
+        key = f"{self._prefix}/n{next(self._numbers)}"
+        self.put(key, content)
+        self._connection.execute("INSERT INTO files VALUES (%s, %s, %s)", (key, len(content), ""))
+        return key
+
+    def load(self, key: str) -> bytes:
+        self._connection.execute("SELECT * FROM files WHERE path = %s", (key,)).fetchone()
+        return self.get(key)
+
+    def close(self) -> None:
+        self._connection.close()
 
 
-def _fill(url: str, rows: int) -> None:
-    """So many artifacts, marked failed: their files are not looked for, as nobody loads them."""
-    say(f"filling a database with {rows:,} artifacts")
-    failed = ({**row, "status": "failed"} for row in artifact_rows(rows))
-    with psycopg.connect(url) as connection:
-        for table, each in (("processes", process_rows(rows)), ("artifacts", failed)):
-            _copy(connection, table, each)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("VACUUM ANALYZE")
+class _Obstore(_Bare):
+    @cached_property
+    def _store(self) -> S3Store:
+        return S3Store(self._server.bucket, client_options={"allow_http": True})
+
+    def put(self, key: str, content: bytes) -> None:
+        obstore.put(self._store, key, content)
+
+    def get(self, key: str) -> bytes:
+        return obstore.get(self._store, key).bytes().to_bytes()
 
 
-def _copy(connection: psycopg.Connection, table: str, rows: Iterator[dict[str, Any]]) -> None:
-    first = next(rows)
-    statement = f"COPY mindgraph.{table} ({', '.join(first)}) FROM STDIN"
-    with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
-        for row in chain([first], rows):
-            copy.write_row(list(row.values()))
+class _Botocore(_Bare):
+    def put(self, key: str, content: bytes) -> None:
+        self._server.client.put_object(Bucket=self._server.bucket, Key=key, Body=content)
+
+    def get(self, key: str) -> bytes:
+        found = self._server.client.get_object(Bucket=self._server.bucket, Key=key)
+        data: bytes = found["Body"].read()
+        return data

@@ -17,7 +17,7 @@ from tests.cli.terminal import PROGRAM, Mindgraph
 GROUP: Any = typer.main.get_command(app)
 VERBS = (
     "demo processes steps artifacts show cat open export import diff lineage log verify collect delete "
-    "buffer copy db serve"
+    "buffer copy db serve health"
 )
 HEAVY = ["langgraph", "langchain_core", "sqlalchemy", "fsspec", "aio_pika", "mindgraph_storage.assembly"]
 

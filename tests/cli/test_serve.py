@@ -32,7 +32,7 @@ def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 def test_serving(broker: RabbitMQ, tmp_path: Path, number: signal.Signals) -> None:
     """It says when it takes commands, serves, and leaves on a signal with exit code 0 and no traceback."""
     serving = subprocess.Popen(
-        [MINDGRAPH, "serve", "--data-dir", str(tmp_path), "--node", "mine", "--operator", "operator"],
+        [MINDGRAPH, "serve", "--data-dir", str(tmp_path), "--node", "mine", "--collect-every", "0"],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "MINDGRAPH_SERVICE_URL": broker.url},
@@ -54,6 +54,7 @@ def test_what_cannot_be_served(broker: RabbitMQ, tmp_path: Path) -> None:
         ([], "INVALID_ARGUMENT service_url", 2),
         (["--service-url", wrong], "UNAUTHENTICATED the broker", 4),
         (["--service-url", broker.url, "--node", "a.b"], "INVALID_ARGUMENT setting 'node'", 2),
+        (["--collect-every", "soon"], "INVALID_ARGUMENT setting 'collect_every': Value error, 'soon'", 2),
     ):
         ran = _run("serve", "--data-dir", str(tmp_path), *arguments)
         assert ran.returncode == code
@@ -88,17 +89,25 @@ def test_waiting_for_a_broker(tmp_path: Path) -> None:
 
 
 def test_serve_and_look(broker: RabbitMQ, tmp_path: Path) -> None:
-    """The service says when it takes commands, answers the command line, and ends with 0 when told to."""
+    """The service says when it takes commands and what it collects, answers the command line, and ends with 0
+    when told to.
+    """
     folder = tmp_path / "data"
     with open_storage(folder) as storage:
         storage.save_artifact("over the bus", name="note", trace_id="t")
+        storage.delete_artifact(storage.save_artifact("deleted", name="other", trace_id="t"))
     where = ["--service-url", broker.url, "--data-dir", str(folder)]
 
     with subprocess.Popen(
-        [MINDGRAPH, "serve", *where, "--operator", "operator"], stderr=subprocess.PIPE, text=True
+        [MINDGRAPH, "serve", *where, "--operator", "operator"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
     ) as service:
         assert service.stderr is not None
         assert "takes commands" in service.stderr.readline()
+        assert "bytes of a deleted artifact removed path=t/other_v1.txt" in service.stderr.readline()
+        assert "collected findings=1" in service.stderr.readline()
         looks = [
             subprocess.run(
                 [MINDGRAPH, *verb, *where], capture_output=True, text=True, check=False, timeout=60

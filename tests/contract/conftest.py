@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-BACKENDS = ["embedded", "mindbus", "s3", "memory", "postgres"]
+BACKENDS = os.environ.get("MINDGRAPH_CONTRACT_BACKENDS", "embedded,mindbus,production,memory").split(",")
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     """``embedded`` is in process, ``mindbus`` a service process behind RabbitMQ, both on local files.
 
-    ``s3`` and ``memory`` (through fsspec) keep files there, ``postgres`` keeps rows there.
+    ``production`` keeps files on S3 and rows in PostgreSQL, ``memory`` (through fsspec) only files. Other
+    pairs have suites of their own, S3 with SQLite in ``tests/object_stores``, PostgreSQL with local files in
+    ``test_postgres.py`` and ``tests/crash``; ``postgres`` runs here when it is named.
     """
     return str(request.param)
 

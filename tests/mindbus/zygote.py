@@ -2,7 +2,8 @@
 
 Takes JSON requests line by line: ``{"start": settings}`` is answered with the pid when it takes commands
 (0 when it ended before), ``{"wait": pid}`` with its exit code when it has ended. ``dies_after`` among the
-settings is an action that the service carries out and is killed before it answers.
+settings is an action that the service carries out and is killed before it answers; one that ``dies_collecting`` is
+killed when it begins to collect on its schedule. The others collect only where they are told to.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import logging
 import os
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from aio_pika.abc import AbstractIncomingMessage
 
 from mindgraph_storage import StorageError
 from mindgraph_storage.assembly import serve
 from mindgraph_storage.service.amqp import _Session
+from mindgraph_storage.service.upkeep import Upkeep
 from mindgraph_storage.settings import read_settings
 
 
@@ -49,6 +51,11 @@ def _dying(answer: Any, action: str) -> Any:
     return wrapper
 
 
+def _die(*_: Any, **__: Any) -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise SystemExit
+
+
 def _say_ready(tell: int) -> None:
     with contextlib.suppress(BrokenPipeError):  # where it was said before, and connects anew
         os.write(tell, b"r")
@@ -57,6 +64,10 @@ def _say_ready(tell: int) -> None:
 def _serve(settings: dict[str, Any], tell: int) -> None:
     if (action := settings.pop("dies_after", None)) is not None:
         _Session._answer = _dying(_Session._answer, action)  # type: ignore[method-assign]
+    if settings.pop("dies_collecting", False):
+        Upkeep.collect = _die  # type: ignore[method-assign]
+        settings["collect_every"] = 3600
+    settings.setdefault("collect_every", 0)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s %(reason)s", defaults={"reason": ""}))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -189,6 +189,19 @@ def test_a_save_lists_and_downloads_nothing(
     assert done == [*requests, "read"]
 
 
+def test_a_save_beside_a_server(
+    url: str, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With rows in PostgreSQL megabytes too go straight into their place: only their process waits."""
+    done: list[str] = []
+    with open_storage(tmp_path / "data", database_url=database_url) as storage:
+        for name in ("put", "upload", "copy"):
+            monkeypatch.setattr(S3Objects, name, _counting(name, done))
+        for size in (5_000_000, 9_000_000):
+            storage.save_artifact(b"\xff" * size, trace_id="t")
+    assert done == ["put", "upload", "copy"]
+
+
 def _counting(name: str, done: list[str]) -> object:
     method = getattr(S3Objects, name)
 

@@ -18,7 +18,7 @@ from mindgraph_storage.tiers.postgres import SCHEMA
 
 __all__ = ["HEAD", "REVISIONS", "VERSION_TABLE", "Revision", "current", "history", "prepare", "upgrade"]
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """All there are, the oldest first; the tests hold them to the files in ``versions/``."""
 
 HEAD = REVISIONS[-1]
