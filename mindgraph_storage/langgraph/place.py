@@ -19,6 +19,7 @@ from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
+from mindgraph_storage.client import arguments
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.process import Loads, Place
 
@@ -130,7 +131,7 @@ def agent_of(configurable: Mapping[str, Any], node: str) -> str:
     agent_id = configurable.get("agent_id")
     if agent_id is not None and not isinstance(agent_id, str):
         raise InvalidArgument(f'configurable["agent_id"]: must be text, got {agent_id!r:.80}')
-    return agent_id or f"agent.{node}"
+    return arguments.agent_of(agent_id) if agent_id else f"agent.{node}"
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 Takes JSON requests line by line: ``{"start": settings}`` is answered with the pid when it takes commands
 (0 when it ended before), ``{"wait": pid}`` with its exit code when it has ended. ``dies_after`` among the
-settings is an action that the service carries out and is killed before it answers; one that ``dies_collecting`` is
-killed when it begins to collect on its schedule. The others collect only where they are told to.
+settings is an action that the service carries out and is killed before it answers; one that
+``dies_collecting`` is killed when it begins to collect on its schedule. The others collect only where they
+are told to.
 """
 
 from __future__ import annotations
