@@ -67,11 +67,12 @@ class Outage:
             self.tried.append(decode_command(command).data.action)
 
     def without_service(self, command: bytes, send: Callable[[bytes], bytes]) -> bytes:
-        """Raises Unavailable; override it to take the service away in another way."""
+        """Raises Unavailable; override it to take the service away before ``send(command)`` in another way."""
         raise Unavailable("the service was taken away")
 
     def without_answer(self, command: bytes, send: Callable[[bytes], bytes]) -> bytes:
-        """Has the command carried out and raises; override it to lose the answer in another way."""
+        """Has the ``command`` carried out by ``send`` and raises DeadlineExceeded; override it to lose the
+        answer in another way."""
         send(command)
         raise DeadlineExceeded("the answer was taken away")
 

@@ -36,7 +36,8 @@ def in_terminal(*arguments: str, columns: int = 100, typed: str = "", **environm
     """The exit code of the real program and what it printed, in a terminal of that width."""
     near, far = pty.openpty()
     termios.tcsetwinsize(near, (50, columns))
-    settings = {**os.environ, "TERM": "xterm-256color", **environment}
+    around = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    settings = {**around, "TERM": "xterm-256color", **environment}
     process = subprocess.Popen(
         [*PROGRAM, *arguments], stdin=far, stdout=far, stderr=far, env=settings, close_fds=True
     )

@@ -45,7 +45,7 @@ def test_every_command_and_option_has_help(name: str) -> None:
     assert [parameter.name for parameter in command.params if not parameter.help] == []
 
 
-@pytest.mark.parametrize("name", COMMANDS.keys() - {"buffer", "db"})
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"buffer", "db"}))
 def test_every_command_takes_the_settings_of_the_library(name: str) -> None:
     """What says which storage is on the program and every verb, and names its environment variable."""
     helps = {parameter.name: parameter.help for parameter in COMMANDS[name].params}

@@ -80,7 +80,7 @@ def test_what_nobody_can_store(storage: StorageClient, content: Any, kind: str) 
         ({"a": [{(1, 2): "b"}]}, "content['a'][0]"),
         ({True: 1}, "content["),
     ],
-    ids=repr,
+    ids=range(8),
 )
 def test_the_place_of_what_json_cannot_hold(storage: StorageClient, content: Any, path: str) -> None:
     """A value or key inside JSON that JSON cannot hold is named by its path."""

@@ -131,4 +131,4 @@ def test_ci_finds_its_commands() -> None:
     """README's first two bash blocks are the main job and the tests: .ci/run takes them from there."""
     first, second, *_ = (block.code for block in _README.blocks if block.language == "bash")
     assert first.endswith(".venv/bin/python -m graphs.research_to_draft\n")
-    assert second.endswith(".venv/bin/python -m pytest -q\n")
+    assert second.endswith(".venv/bin/python -m pytest -q -n 3\n")

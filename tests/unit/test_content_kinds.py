@@ -123,7 +123,7 @@ NO_PANDAS_PARQUET = [
 ]
 
 
-@pytest.mark.parametrize(("frame", "reason"), NO_PANDAS_PARQUET, ids=str)
+@pytest.mark.parametrize(("frame", "reason"), NO_PANDAS_PARQUET, ids=range(len(NO_PANDAS_PARQUET)))
 def test_pandas_frames_that_parquet_cannot_hold(frame: Any, reason: str) -> None:
     """They are refused with the reason, also where Parquet would change them without a word."""
     message = _refused(frame)
@@ -274,7 +274,7 @@ def test_every_frame_of_an_image() -> None:
         (PIL.Image.new("RGB", (1, 1)), "image/x-nobody-knows", "image/png or image/jpeg"),
         (PIL.Image.new("RGB", (1, 1)), "text/plain", "image/png or image/jpeg"),
     ],
-    ids=str,
+    ids=["CMYK", "F", "I", "RGBA", "empty", "unknown", "text"],
 )
 def test_images_their_format_cannot_hold(
     picture: PIL.Image.Image, content_type: str | None, reason: str
