@@ -67,7 +67,7 @@ class Outage:
             self.tried.append(decode_command(command).data.action)
 
     def without_service(self, command: bytes, send: Callable[[bytes], bytes]) -> bytes:
-        """Raises Unavailable; override it to take the service away before ``send(command)`` in another way."""
+        """Raises Unavailable before ``send(command)``; override it to take the service away otherwise."""
         raise Unavailable("the service was taken away")
 
     def without_answer(self, command: bytes, send: Callable[[bytes], bytes]) -> bytes:
