@@ -24,9 +24,9 @@ from mindgraph_storage.requests import ListProcesses, SignedUploadOutput, SignUp
 from mindgraph_storage.service.service import StorageService
 from mindgraph_storage.settings import Settings, read_settings
 from mindgraph_storage.tiers import urls
+from mindgraph_storage.tiers.database import open_database
 from mindgraph_storage.tiers.disk_errors import translated
 from mindgraph_storage.tiers.files import ArtifactFiles, open_files
-from mindgraph_storage.tiers.tables import open_database
 
 __all__ = ["ask_node", "open_storage", "own_database", "serve"]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mindgraph_storage.assembly import own_database
 from mindgraph_storage.errors import FailedPrecondition
 from mindgraph_storage.service.moving import CopyProgress, CopyReport, Tiers, copy_tiers
+from mindgraph_storage.tiers.database import open_database
 from mindgraph_storage.tiers.files import open_files
-from mindgraph_storage.tiers.tables import open_database
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver

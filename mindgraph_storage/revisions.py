@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from mindgraph_storage.assembly import own_database
 from mindgraph_storage.settings import Settings
 from mindgraph_storage.tiers import migrations
+from mindgraph_storage.tiers.database import connect_database, read, write
 from mindgraph_storage.tiers.migrations import Revision, history
-from mindgraph_storage.tiers.tables import connect_database
 
 __all__ = ["Database", "Revision", "history", "opened_database"]
 
@@ -28,14 +28,16 @@ class Database:
 
     def current(self) -> str | None:
         """The revision of its tables; None where there are none."""
-        return migrations.current(self._engine)
+        with read(self._engine) as connection:
+            return migrations.current(connection)
 
     def upgrade(self) -> str:
         """Brings its tables to this release's, or makes them, and returns their revision.
 
         Repeating it does nothing. Raises FailedPrecondition where they are of a newer release.
         """
-        migrations.upgrade(self._engine)
+        with write(self._engine) as connection:
+            migrations.upgrade(connection)
         return migrations.HEAD
 
 

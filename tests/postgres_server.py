@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import psycopg
 import pytest
 
-from mindgraph_storage.tiers.tables import open_database
+from mindgraph_storage.tiers.database import open_database
 
 __all__ = ["PostgresServer"]
 

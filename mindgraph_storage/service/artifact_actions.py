@@ -38,7 +38,7 @@ from mindgraph_storage.requests import (
 )
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.writer import Key, Transaction, Writer
-from mindgraph_storage.tiers import artifacts, lineage, process_state, tables, values
+from mindgraph_storage.tiers import artifacts, database, lineage, process_state, values
 from mindgraph_storage.tiers.artifacts import Found, Standing
 from mindgraph_storage.tiers.files import ArtifactFiles, artifact_path
 from mindgraph_storage.tiers.standing import on_branch
@@ -80,7 +80,7 @@ class ArtifactActions:
         return output
 
     def _known(self, request: RegisterArtifact, asker: Asker) -> RegisterOutput | None:
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             return self._registered(connection, request, asker)
 
     def _commit(self, transaction: Transaction, request: RegisterArtifact, asker: Asker) -> RegisterOutput:
@@ -191,7 +191,7 @@ class ArtifactActions:
         return SignedUploadOutput(upload_id=upload.upload_id, url=upload.url, headers=dict(upload.headers))
 
     def list(self, request: ListArtifacts, asker: Asker) -> ManifestsOutput:
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             if request.after is not None and self._find(connection, request.after, asker) is None:
                 raise _unknown(request.after)
             found = artifacts.list_page(connection, request, self._files.uri, asker.may_read_artifact())
@@ -199,7 +199,7 @@ class ArtifactActions:
 
     def lineage(self, request: GetLineage, asker: Asker) -> LineageOutput:
         self._readable(request.artifact_id, asker)
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             found, edges = artifacts.neighbours(
                 connection, request.artifact_id, self._files.uri, asker.may_read_artifact()
             )
@@ -218,7 +218,7 @@ class ArtifactActions:
         artifacts.mark_deleted(transaction.connection, artifact_id, asker.agent_id, datetime.now(UTC))
 
     def _readable(self, artifact_id: str, asker: Asker) -> ArtifactManifest:
-        with tables.look(self._engine) as connection:
+        with database.look(self._engine) as connection:
             found = self._find(connection, artifact_id, asker)
         if found is None:
             raise _unknown(artifact_id)

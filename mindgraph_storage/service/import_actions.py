@@ -14,7 +14,7 @@ from mindgraph_storage.manifest import ArtifactManifest
 from mindgraph_storage.requests import Done, ImportArtifact, ImportProcess, RegisterOutput, Request, Where
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.writer import Transaction, Writer
-from mindgraph_storage.tiers import artifacts, process_state, tables
+from mindgraph_storage.tiers import artifacts, database, process_state
 from mindgraph_storage.tiers.files import ArtifactFiles, artifact_path
 
 __all__ = ["ImportActions"]
@@ -42,7 +42,7 @@ class ImportActions:
         try:
             self._files.check(request.upload_id, manifest.size_bytes, manifest.checksum)
         except FailedPrecondition:  # its first answer was lost
-            with tables.read(self._engine) as connection:
+            with database.read(self._engine) as connection:
                 if (known := self._registered(connection, manifest, asker)) is not None:
                     return known
             raise

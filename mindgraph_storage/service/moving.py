@@ -23,7 +23,7 @@ import sqlalchemy as sa
 
 from mindgraph_storage.errors import DataLoss, FailedPrecondition
 from mindgraph_storage.requests import Finding
-from mindgraph_storage.tiers import tables
+from mindgraph_storage.tiers import database, tables
 from mindgraph_storage.tiers.files import ArtifactFiles
 
 __all__ = ["CopyProgress", "CopyReport", "Tiers", "copy_tiers"]
@@ -78,7 +78,7 @@ def copy_tiers(source: Tiers, target: Tiers, report: CopyReport, tell: Tell) -> 
     What is copied is the source as it was at one moment. Raises FailedPrecondition where the target holds
     rows of another storage, and what databases and stores raise; the same call again goes on where it was.
     """
-    with tables.read(source.engine) as reading:
+    with database.read(source.engine) as reading:
         for table in tables.metadata.sorted_tables:
             if table not in tables.OF_SERVICES:  # in the target every file is synced
                 _Copy(table, reading, source.files, target, report, tell).run()
@@ -116,7 +116,7 @@ class _Copy:
 
     def _compared(self, page: Sequence[Row]) -> tuple[list[Row], list[Row]]:
         """The rows that the target has not, and those it has otherwise."""
-        with tables.read(self._target.engine) as connection:
+        with database.read(self._target.engine) as connection:
             there = _between(connection, self._table, page[0], page[-1])
         new, changed = list[Row](), list[Row]()
         for row in page:
@@ -137,7 +137,7 @@ class _Copy:
     def _write(self, new: list[Row], changed: list[Row]) -> None:
         if not new and not changed:
             return
-        with tables.write(self._target.engine) as writing:
+        with database.write(self._target.engine) as writing:
             if new:
                 self._insert(writing, new)
             for row in changed:
@@ -258,7 +258,7 @@ def _let_numbers_go_on(engine: sa.Engine) -> None:
     """PostgreSQL counts by itself, and was not told of the numbers that came with the rows."""
     if engine.dialect.name != "postgresql":
         return
-    with tables.write(engine) as connection:
+    with database.write(engine) as connection:
         for table in tables.metadata.sorted_tables:
             if (column := table.autoincrement_column) is not None:
                 sequence = sa.func.pg_get_serial_sequence(table.name, column.name)

@@ -37,7 +37,7 @@ from mindgraph_storage.requests import (
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.liveness import Liveness
 from mindgraph_storage.service.writer import Transaction, Writer
-from mindgraph_storage.tiers import artifacts, lineage, process_state, tables
+from mindgraph_storage.tiers import artifacts, database, lineage, process_state
 from mindgraph_storage.tiers.process_state import RunningRun
 
 __all__ = ["ProcessActions"]
@@ -164,19 +164,19 @@ class ProcessActions:
 
     def find_checkpoint(self, request: FindCheckpoint, asker: Asker) -> FoundOutput:
         asker.must_act_in(request.trace_id, request.action)
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             key = (request.thread_id, request.checkpoint_ns, request.checkpoint_id)
             return FoundOutput(is_known=lineage.spot_of(connection, *key) is not None)
 
     def get_process(self, request: GetProcess, asker: Asker) -> ProcessOutput:
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             process = _readable(connection, request.trace_id, asker)
             if process.status == "running" and self._lost_processes(connection, process.trace_id):
                 process = process.model_copy(update={"status": "lost"})
             return ProcessOutput(process=process)
 
     def list_processes(self, request: ListProcesses, asker: Asker) -> ProcessesOutput:
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             if request.after is not None:
                 _readable(connection, request.after, asker)
             lost = self._lost_processes(connection)
@@ -184,14 +184,14 @@ class ProcessActions:
         return ProcessesOutput(processes=found)
 
     def list_runs(self, request: ListRuns, asker: Asker) -> RunsOutput:
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             _readable(connection, request.trace_id, asker)
             found = process_state.list_runs(connection, request.trace_id)
             lost = self._lost_runs(connection, request.trace_id)
         return RunsOutput(runs=[process_state.as_lost(run, lost) for run in found])
 
     def list_steps(self, request: ListSteps, asker: Asker) -> StepsOutput:
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             _readable(connection, request.trace_id, asker)
             lost = self._lost_runs(connection, request.trace_id)
             found = process_state.list_steps(connection, request)

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from mindgraph_storage.errors import StorageError
 from mindgraph_storage.service.upkeep import Upkeep
 from mindgraph_storage.service.writer import Writer
-from mindgraph_storage.tiers import tables, turns
+from mindgraph_storage.tiers import database, turns
 from mindgraph_storage.tiers.turns import Rhythm
 
 __all__ = ["Schedule"]
@@ -74,7 +74,7 @@ class Schedule:
         _log.info("collected", extra={"findings": len(report.findings), "seconds": seconds})
 
     def _until_due(self) -> float:
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             due = turns.due_at(connection, _WORK, self._rhythm)
         pause = (due - _now()).total_seconds() if due else 0.0
         return min(max(pause, 0.0), self._rhythm.every.total_seconds())  # a clock may have been set back

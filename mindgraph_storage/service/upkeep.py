@@ -24,7 +24,7 @@ from mindgraph_storage.errors import FailedPrecondition, StorageError
 from mindgraph_storage.periods import seconds_of
 from mindgraph_storage.requests import Finding, Report
 from mindgraph_storage.service.writer import Transaction, Writer
-from mindgraph_storage.tiers import artifacts, tables, values
+from mindgraph_storage.tiers import artifacts, database, tables, values
 from mindgraph_storage.tiers.artifacts import Stored
 from mindgraph_storage.tiers.files import ArtifactFiles
 
@@ -50,7 +50,7 @@ class Upkeep:
 
     def recover(self, dry_run: bool = False) -> Report:
         """Places torn files again, marks manifests whose file is gone, puts old uploads aside."""
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             newest = list(artifacts.newest(connection, self._files.checked_at_start))
             kept = {row.path: row.data for row in connection.execute(_KEPT)}
             of_deleted = connection.scalars(_KEPT_FOR_NOTHING).all()
@@ -67,7 +67,7 @@ class Upkeep:
 
     def verify(self, dry_run: bool = False) -> Report:
         """Reads every file; one that is gone marks its manifest ``failed``, one that changed is reported."""
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             kept = {row.path: row.data for row in connection.execute(_KEPT)}
         checked, findings = 0, list(self._restored(kept, dry_run))
         restored = {finding.path for finding in findings}
@@ -84,7 +84,7 @@ class Upkeep:
         removes old ones. Ends early, with what it did by then, once ``until`` says so.
         """
         now, today = time.time(), datetime.now(UTC)
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             expired = [s for s in artifacts.with_retention(connection) if s.created_at + _period(s) < today]
         findings = list[Finding]()
         for found in chain(
@@ -136,13 +136,13 @@ class Upkeep:
                 yield Finding(path=stored.path, artifact_id=stored.id, reason=str(error))
 
     def _is_buried(self, stored: Stored) -> bool:
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             return artifacts.is_deleted(connection, stored.id)
 
     def _all(self) -> Iterator[Stored]:
         after = 0
         while True:
-            with tables.read(self._engine) as connection:
+            with database.read(self._engine) as connection:
                 page = list(artifacts.stored_after(connection, after, _PAGE))
             yield from page
             if len(page) < _PAGE:
@@ -169,7 +169,7 @@ class Upkeep:
 
     def _unheld(self, dry_run: bool) -> Iterator[Finding]:
         """Row and bytes: the same value saved again is registered as if it had never been there."""
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             found = list(values.unheld(connection))
         for stored in found:
             if dry_run or self._writer.write(partial(_forget, stored=stored)):
@@ -191,7 +191,7 @@ class Upkeep:
     def _not_needed(self, expired: set[str], before: float, dry_run: bool) -> Iterator[Finding | None]:
         """Bytes of deleted artifacts, and orphans; now and then None, where all that was seen is needed."""
         for files in self._in_batches():
-            with tables.read(self._engine) as connection:
+            with database.read(self._engine) as connection:
                 known = artifacts.ids_at(connection, files)
             for path, changed in files.items():
                 artifact_id, is_deleted = known.get(path, (None, False))
@@ -205,7 +205,7 @@ class Upkeep:
 
     def _orphans(self) -> Iterator[Finding]:
         for files in self._in_batches():
-            with tables.read(self._engine) as connection:
+            with database.read(self._engine) as connection:
                 known = artifacts.ids_at(connection, files)
             for path in files.keys() - known.keys():
                 if self._is_orphan(path, move=False):

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from mindgraph_storage.requests import Done, GoneOutput, HeldValue, HoldValues, ReleaseValues, Request
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.writer import Writer
-from mindgraph_storage.tiers import tables, values
+from mindgraph_storage.tiers import database, values
 
 __all__ = ["ValueActions"]
 
@@ -32,7 +32,7 @@ class ValueActions:
     def hold(self, request: HoldValues, asker: Asker) -> GoneOutput:
         """Writes only where something is not held: asked after every checkpoint, it is a read as a rule."""
         asker.must_act_in(request.trace_id, request.action)
-        with tables.read(self._engine) as connection:
+        with database.read(self._engine) as connection:
             to_hold = values.not_held(connection, request.trace_id, request.thread_id, request.values)
         if not to_hold:
             return GoneOutput(gone=[])

@@ -26,7 +26,7 @@ import sqlalchemy as sa
 
 from mindgraph_storage.errors import AlreadyExists, FailedPrecondition
 from mindgraph_storage.service.settler import Settler
-from mindgraph_storage.tiers import tables
+from mindgraph_storage.tiers import database, tables
 from mindgraph_storage.tiers.files import ArtifactFiles, beside
 from mindgraph_storage.tiers.prepared import Prepared
 
@@ -82,7 +82,7 @@ class Transaction:
 
         Returns where it is: beside the path, where a file stands there that may be another's.
         """
-        may_replace = not tables.may_lose_locks(self._connection)
+        may_replace = not database.may_lose_locks(self._connection)
         try:
             data = self.files.place(upload_id, path, replace=may_replace)
         except AlreadyExists:
@@ -223,7 +223,7 @@ class Writer:
     def _in_one_transaction(self, connection: sa.Connection, group: list[_Write]) -> list[Any]:
         sync = any(write.sync for write in group)
         try:
-            with tables.transaction(connection, sync=sync, within=_within(group)):
+            with database.transaction(connection, sync=sync, within=_within(group)):
                 transaction = Transaction(connection, self._files)
                 try:
                     results = [write.work(transaction) for write in group]
@@ -244,7 +244,7 @@ class Writer:
     def _connected(self) -> sa.Connection:
         """The writer's own connection, held while all goes well: taking one for each write costs too much."""
         if self._connection is None:
-            self._connection = tables.connect_to_write(self._engine)
+            self._connection = database.connect_to_write(self._engine)
         return self._connection
 
     def _disconnect(self) -> None:

@@ -21,7 +21,7 @@ from mindgraph_storage.requests import (
     StartRun,
     StartStep,
 )
-from mindgraph_storage.tiers import artifacts, process_state, tables
+from mindgraph_storage.tiers import artifacts, database, process_state
 
 from .filled import artifact_row
 from .report import Table, middle, ratio, spread
@@ -113,8 +113,8 @@ def _expected(row: str) -> int:
 
 def _fill(folder: Path, depth: int) -> None:
     say(f"filling a thread with {depth:,} checkpoints")
-    engine = tables.open_database(f"sqlite:///{folder / 'storage.db'}")
-    with closing(tables.connect_to_write(engine)) as connection, tables.transaction(connection):
+    engine = database.open_database(f"sqlite:///{folder / 'storage.db'}")
+    with closing(database.connect_to_write(engine)) as connection, database.transaction(connection):
         run = StartRun(run_id="run", trace_id="t", thread_id="t")
         process_state.start_run(connection, run, "agent.write", _NOW)
         _grow(connection, "trunk", depth, 0)

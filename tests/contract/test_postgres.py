@@ -26,8 +26,9 @@ from mindgraph_storage import (
 )
 from mindgraph_storage.service.artifact_actions import ArtifactActions
 from mindgraph_storage.service.writer import Writer
+from mindgraph_storage.tiers.database import open_database, read, write
 from mindgraph_storage.tiers.files import LocalFiles
-from mindgraph_storage.tiers.tables import open_database, processes, read, write
+from mindgraph_storage.tiers.tables import processes
 from tests.postgres_server import PostgresServer
 
 SECONDS = 30

@@ -24,7 +24,7 @@ from mindgraph_storage.requests import Report
 from mindgraph_storage.service import StorageService
 from mindgraph_storage.service.upkeep import Upkeep
 from mindgraph_storage.settings import read_settings
-from mindgraph_storage.tiers import tables, turns
+from mindgraph_storage.tiers import database, tables, turns
 from tests.mindbus.services import Services
 
 SECONDS = 30
@@ -79,7 +79,7 @@ class Collections:
 
 
 def turn_in(service: StorageService) -> sa.Row[Any]:
-    with tables.read(service._engine) as connection:
+    with database.read(service._engine) as connection:
         return connection.execute(sa.select(tables.turns)).one()
 
 

@@ -18,8 +18,8 @@ from mindgraph_storage.requests import Recover, Report
 from mindgraph_storage.service.upkeep import Upkeep
 from mindgraph_storage.service.writer import Writer
 from mindgraph_storage.tiers.artifacts import mark_deleted
+from mindgraph_storage.tiers.database import open_database, write
 from mindgraph_storage.tiers.files import LocalFiles
-from mindgraph_storage.tiers.tables import open_database, write
 
 from .checks import LARGE, SMALL, content, digest, must_be_sound, paths_of, unsynced
 from .steps import watched

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from mindgraph_storage import StorageClient, open_storage
 from mindgraph_storage.langgraph import with_storage
 from mindgraph_storage.process import Step
-from mindgraph_storage.tiers.tables import checkpoints, open_database, steps, write
+from mindgraph_storage.tiers.database import open_database, write
+from mindgraph_storage.tiers.tables import checkpoints, steps
 
 from .graphs import chain, saves
 from .rows import told, visible

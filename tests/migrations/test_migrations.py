@@ -15,8 +15,9 @@ import sqlalchemy as sa
 
 from mindgraph_storage import FailedPrecondition, open_storage
 from mindgraph_storage.tiers import migrations
+from mindgraph_storage.tiers.database import open_database, read, write
 from mindgraph_storage.tiers.migrations.running import revisions, run
-from mindgraph_storage.tiers.tables import UtcDateTime, metadata, open_database, read, write
+from mindgraph_storage.tiers.tables import UtcDateTime, metadata
 from tests.postgres_server import PostgresServer
 
 Shape = set[tuple[Any, ...]]
@@ -36,6 +37,16 @@ def upgrade() -> None:
     with op.batch_alter_table("participants") as table:
         table.add_column(sa.Column("added", sa.String(), server_default="as before"))
 '''
+
+
+def upgrade(engine: sa.Engine) -> None:
+    with write(engine) as connection:
+        migrations.upgrade(connection)
+
+
+def current(engine: sa.Engine) -> str | None:
+    with read(engine) as connection:
+        return migrations.current(connection)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -67,7 +78,7 @@ def open_engine(url: str) -> Iterator[Callable[[], sa.Engine]]:
 def migrated(url: str, monkeypatch: pytest.MonkeyPatch) -> sa.Engine:
     """An engine on that database, whose tables the revisions made, and not their declaration."""
 
-    def by_revisions(connection: sa.Connection, _: sa.MetaData) -> None:
+    def by_revisions(connection: sa.Connection) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.schema.CreateSchema("mindgraph"))
         run(connection, migrations.FOLDER, migrations.VERSION_TABLE)
@@ -153,10 +164,10 @@ def test_an_upgrade_keeps_what_is_there(migrated: sa.Engine) -> None:
     """From the first revision to the newest no row changes, and a second upgrade changes nothing."""
     fill(migrated)
     before, made = contents(migrated), shape(migrated)
-    migrations.upgrade(migrated)
+    upgrade(migrated)
     assert contents(migrated) == before
     assert shape(migrated) == made
-    assert migrations.current(migrated) == migrations.HEAD
+    assert current(migrated) == migrations.HEAD
     assert all(len(rows) == 3 for rows in before.values())
     migrated.dispose()
 
@@ -196,9 +207,9 @@ def test_an_older_database(
     else:
         with pytest.raises(FailedPrecondition, match=r"older release.*run `mindgraph db upgrade`"):
             open_engine()
-        migrations.upgrade(older)
+        upgrade(older)
         open_engine()
-    assert (migrations.current(older), added(older)) == ("9999", {"as before"})
+    assert (current(older), added(older)) == ("9999", {"as before"})
     assert contents(older) == before
 
 
@@ -208,18 +219,18 @@ def test_an_upgrade_that_fails(older: sa.Engine, newer: pytest.MonkeyPatch) -> N
     script.write_text(script.read_text() + "    op.drop_table('nowhere')\n")
     made = shape(older)
     with pytest.raises(FailedPrecondition, match="nowhere"):
-        migrations.upgrade(older)
+        upgrade(older)
     assert shape(older) == made
-    assert migrations.current(older) == migrations.REVISIONS[-2]
+    assert current(older) == migrations.REVISIONS[-2]
 
 
 def test_a_newer_database(
     older: sa.Engine, open_engine: Callable[[], sa.Engine], newer: pytest.MonkeyPatch
 ) -> None:
     """It is left alone, and the message says what to do."""
-    migrations.upgrade(older)
+    upgrade(older)
     newer.undo()
-    for attempt in (open_engine, lambda: migrations.upgrade(older)):
+    for attempt in (open_engine, lambda: upgrade(older)):
         with pytest.raises(FailedPrecondition, match=r"newer release \(9999.*upgrade mindgraph-storage"):
             attempt()
 
@@ -258,5 +269,5 @@ def test_a_storage_is_made_at_the_newest(url: str, tmp_path: Path) -> None:
     """open_storage on a new database makes its tables, at this release's revision."""
     open_storage(tmp_path / "data", database_url=url).close()
     engine = open_database(url)
-    assert migrations.current(engine) == migrations.HEAD
+    assert current(engine) == migrations.HEAD
     engine.dispose()

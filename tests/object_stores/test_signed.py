@@ -25,8 +25,8 @@ from mindgraph_storage.client.transport import InProcess
 from mindgraph_storage.messages import decode_answer, encode_request
 from mindgraph_storage.requests import SignedUploadOutput, SignUpload
 from mindgraph_storage.service.service import StorageService
+from mindgraph_storage.tiers.database import open_database
 from mindgraph_storage.tiers.files import open_files
-from mindgraph_storage.tiers.tables import open_database
 from tests.object_store import KEY, SECRET, S3Server
 
 CONTENTS = {"empty": b"", "small": b"\xff\x00" * 1000, "large": b"\xfe" * 9_000_000}

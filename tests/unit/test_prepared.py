@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from mindgraph_storage.tiers.database import open_database, write
 from mindgraph_storage.tiers.prepared import Prepared
-from mindgraph_storage.tiers.tables import UtcDateTime, open_database, write
+from mindgraph_storage.tiers.tables import UtcDateTime
 
 table = sa.Table(
     "things",

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from mindgraph_storage import InvalidArgument, PermissionDenied, open_storage
 from mindgraph_storage.requests import REQUESTS, DeleteArtifact, GetArtifact, Request
 from mindgraph_storage.service import StorageService
+from mindgraph_storage.tiers.database import open_database
 from mindgraph_storage.tiers.files import LocalFiles, Upload
-from mindgraph_storage.tiers.tables import open_database
 
 EXAMPLE = b"""
 {"specversion":"1.0","type":"ai.team.command","source":"agent.writer.001","id":"cmd-7",

@@ -15,9 +15,10 @@ import sqlalchemy as sa
 
 from mindgraph_storage import FailedPrecondition, NotFound
 from mindgraph_storage.service.writer import Transaction, Writer
+from mindgraph_storage.tiers.database import open_database, read
 from mindgraph_storage.tiers.files import LocalFiles
 from mindgraph_storage.tiers.prepared import Prepared
-from mindgraph_storage.tiers.tables import open_database, processes, read, runs
+from mindgraph_storage.tiers.tables import processes, runs
 
 SECONDS = 30
 Work = Callable[[Transaction], Any]

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from mindgraph_storage.errors import FailedPrecondition
 from mindgraph_storage.tiers.postgres import SCHEMA
+from mindgraph_storage.tiers.tables import metadata
 
 __all__ = ["HEAD", "REVISIONS", "VERSION_TABLE", "Revision", "current", "history", "prepare", "upgrade"]
 
@@ -41,45 +42,35 @@ class Revision:
     about: str
 
 
-def prepare(connection: sa.Connection, metadata: sa.MetaData) -> None:
+def prepare(connection: sa.Connection) -> None:
     """Makes the tables of a new database, upgrades a SQLite file, and checks the rest.
 
     On a connection that holds the database's write lock. Raises FailedPrecondition.
     """
-    found = _found(connection)
+    found = current(connection)
     if found == HEAD:
         return
-    if found is None and not _has_any(connection, metadata):
-        _create(connection, metadata)
+    if found is None and not _has_any(connection):
+        _create(connection)
     elif found in REVISIONS and connection.dialect.name == "sqlite":
         _upgrade(connection)
     else:
         raise _other_release(found)
 
 
-def upgrade(engine: sa.Engine) -> None:
+def upgrade(connection: sa.Connection) -> None:
     """Brings a database's tables to this release's, or makes them. Repeating it does nothing.
 
-    Raises FailedPrecondition where they are of a newer release.
+    On a connection that holds the database's write lock. Raises FailedPrecondition where they are of a newer
+    release.
     """
-    from mindgraph_storage.tiers import tables
-
-    with tables.write(engine) as connection:
-        found = _found(connection)
-        if found is None and not _has_any(connection, tables.metadata):
-            _create(connection, tables.metadata)
-        elif found in REVISIONS:
-            _upgrade(connection)
-        else:
-            raise _other_release(found)
-
-
-def current(engine: sa.Engine) -> str | None:
-    """The revision of a database's tables; None where there are none."""
-    from mindgraph_storage.tiers import tables
-
-    with tables.read(engine) as connection:
-        return _found(connection)
+    found = current(connection)
+    if found is None and not _has_any(connection):
+        _create(connection)
+    elif found in REVISIONS:
+        _upgrade(connection)
+    else:
+        raise _other_release(found)
 
 
 def history() -> list[Revision]:
@@ -89,18 +80,19 @@ def history() -> list[Revision]:
     return [Revision(each.revision, each.doc) for each in revisions(FOLDER)]
 
 
-def _found(connection: sa.Connection) -> str | None:
+def current(connection: sa.Connection) -> str | None:
+    """The revision of a database's tables; None where there are none."""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
     found: str | None = connection.scalar(sa.select(_version.c.version_num))
     return found
 
 
-def _has_any(connection: sa.Connection, metadata: sa.MetaData) -> bool:
+def _has_any(connection: sa.Connection) -> bool:
     return not metadata.tables.keys().isdisjoint(sa.inspect(connection).get_table_names())
 
 
-def _create(connection: sa.Connection, metadata: sa.MetaData) -> None:
+def _create(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
     metadata.create_all(connection, checkfirst=False)
@@ -111,7 +103,7 @@ def _create(connection: sa.Connection, metadata: sa.MetaData) -> None:
 def _upgrade(connection: sa.Connection) -> None:
     from mindgraph_storage.tiers.migrations.running import run
 
-    before = _found(connection)
+    before = current(connection)
     run(connection, FOLDER, VERSION_TABLE)
     _log.info("the database was upgraded", extra={"from_revision": before, "to_revision": HEAD})
 

@@ -1,0 +1,175 @@
+"""How a database is opened, read and written.
+
+SQLite in WAL mode with ``synchronous=FULL``, so that a committed row survives power loss
+(https://sqlite.org/pragma.html#pragma_synchronous), or PostgreSQL (``tiers.postgres``). Writers take the
+database's write lock, or on PostgreSQL that of what they write, when they begin: a version number read
+outside it is a race.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic_core import from_json, to_json
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
+
+from mindgraph_storage.tiers import migrations, postgres
+from mindgraph_storage.tiers.database_errors import translated
+from mindgraph_storage.tiers.urls import database_url, is_postgres
+
+__all__ = [
+    "connect_database",
+    "connect_to_write",
+    "look",
+    "may_lose_locks",
+    "open_database",
+    "read",
+    "transaction",
+    "write",
+]
+
+_BUSY_SECONDS = 30
+_WAL_PAGES = 4000  # 16 MB; a page written a hundred times in between goes into the database once
+_POOL_SIZE = 10
+
+
+def open_database(url: str | sa.URL, *, sync: bool = True, pool_size: int = _POOL_SIZE) -> sa.Engine:
+    """An engine whose tables are those of this release.
+
+    Without ``sync`` a commit survives the process, not the machine. A new database gets its tables; SQLite is
+    upgraded, PostgreSQL only by command. ``pool_size`` is for PostgreSQL, of at least 2 connections.
+
+    Raises InvalidArgument for another kind of database, FailedPrecondition where its tables are of another
+    release or what reaches it is not installed, Unavailable where it cannot be opened.
+    """
+    engine = connect_database(url, sync=sync, pool_size=pool_size)
+    try:
+        with write(engine) as connection:
+            migrations.prepare(connection)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def connect_database(url: str | sa.URL, *, sync: bool = True, pool_size: int = _POOL_SIZE) -> sa.Engine:
+    """An engine as of ``open_database``, whose tables are whatever is there: it only gives access to them."""
+    parsed = database_url(url, "database_url", "storage.db")
+    if is_postgres(parsed):
+        return postgres.create_engine(parsed, sync=sync, pool_size=pool_size, **_ENGINE)
+    return _sqlite_engine(parsed, sync)
+
+
+_ENGINE: dict[str, Any] = {
+    "hide_parameters": True,  # values are users' data and belong in no log
+    "json_serializer": lambda value: to_json(value).decode(),
+    "json_deserializer": from_json,
+}
+
+
+def _sqlite_engine(url: sa.URL, sync: bool) -> sa.Engine:
+    arguments = {"timeout": _BUSY_SECONDS, "check_same_thread": False}
+    engine = sa.create_engine(url, connect_args=arguments, **_ENGINE)
+    synchronous = "FULL" if sync else "NORMAL"
+    sa.event.listen(engine, "connect", lambda connection, entry: _prepare(connection, entry, synchronous))
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: DBAPIConnection, entry: ConnectionPoolEntry, synchronous: str) -> None:
+    entry.info.update(synchronous=synchronous, if_synced=synchronous)
+    connection.isolation_level = None  # transactions begin in _begin, not in the driver
+    _use_wal(connection)
+    for pragma in (f"synchronous={synchronous}", f"wal_autocheckpoint={_WAL_PAGES}", "foreign_keys=ON"):
+        connection.cursor().execute(f"PRAGMA {pragma}")
+
+
+def _is_locked(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
+@retry(
+    retry=retry_if_exception(_is_locked),
+    wait=wait_fixed(0.005),
+    stop=stop_after_delay(_BUSY_SECONDS),
+    reraise=True,
+)
+def _use_wal(connection: DBAPIConnection) -> None:
+    """SQLite does not wait for the lock this needs: where several make a database at once, some are told."""
+    connection.cursor().execute("PRAGMA journal_mode=WAL")
+
+
+def _begin(connection: sa.Connection) -> None:
+    """Through the driver: SQLAlchemy's own way to run a statement takes longer than this one does."""
+    writes = connection.get_execution_options().get("mindgraph_writes")
+    statement = "BEGIN IMMEDIATE" if writes else "BEGIN"
+    connection.dialect.do_execute_no_params(connection.connection.cursor(), statement)
+
+
+@contextmanager
+def read(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that sees one state of the database."""
+    with translated(), engine.connect() as connection, _snapshot(connection).begin():
+        yield connection
+
+
+@contextmanager
+def look(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """For one statement, which sees one state of the database by itself."""
+    with translated(), engine.connect() as connection:
+        yield postgres.without_transaction(connection) if may_lose_locks(connection) else connection
+
+
+def _snapshot(connection: sa.Connection) -> sa.Connection:
+    return postgres.snapshot(connection) if may_lose_locks(connection) else connection
+
+
+@contextmanager
+def write(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that writes, on a connection of its own."""
+    with closing(connect_to_write(engine)) as connection, transaction(connection):
+        yield connection
+
+
+def connect_to_write(engine: sa.Engine) -> sa.Connection:
+    """A connection whose transactions take the write lock when they begin."""
+    with translated():
+        connection = engine.connect().execution_options(mindgraph_writes=True)
+        return postgres.without_transaction(connection) if may_lose_locks(connection) else connection
+
+
+@contextmanager
+def transaction(
+    connection: sa.Connection, *, sync: bool = True, within: Collection[str] | None = None
+) -> Iterator[sa.Connection]:
+    """Committed at the end, rolled back by an exception.
+
+    Without ``sync`` the commit survives the process; it is on disk with the next one that is synced.
+    ``within`` are the processes that are all it touches: on PostgreSQL others are written meanwhile.
+    """
+    with translated():
+        if not may_lose_locks(connection):
+            _will_sync(connection, sync)
+        with connection.begin():
+            if may_lose_locks(connection):
+                postgres.begin(connection, within, sync=sync)
+            yield connection
+
+
+def _will_sync(connection: sa.Connection, sync: bool) -> None:
+    """SQLite lets a connection change this between transactions."""
+    wanted = connection.info["if_synced"] if sync else "NORMAL"
+    if connection.info["synchronous"] != wanted:
+        connection.connection.cursor().execute(f"PRAGMA synchronous={wanted}")
+        connection.info["synchronous"] = wanted
+
+
+def may_lose_locks(connection: sa.Connection) -> bool:
+    """A server holds them: they may be another's while a transaction that took them goes on here."""
+    return connection.dialect.name == "postgresql"
