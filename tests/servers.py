@@ -14,18 +14,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-__all__ = ["RabbitMQ", "rabbitmq"]
+__all__ = ["RabbitMQ", "free_ports", "missing", "rabbitmq", "wait_until"]
 
 _RABBITMQ = Path("/usr/lib/rabbitmq/bin")
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """A server that is not installed: a visible skip, and in CI a failure."""
     if os.environ.get("CI"):
         pytest.fail(what)
@@ -64,7 +64,7 @@ def _folder(prefix: str, owner: pwd.struct_passwd | None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_until(answers: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until(answers: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + _START_SECONDS
     while server.poll() is None and time.monotonic() < end:
         with contextlib.suppress(OSError):
@@ -107,7 +107,7 @@ class RabbitMQ:
                 start_new_session=True,
                 **self.as_user,
             )
-        _wait_until(self._answers, self._server, log)
+        wait_until(self._answers, self._server, log)
 
     def stop(self, by: signal.Signals = signal.SIGTERM) -> None:
         """Stops or kills it."""

@@ -16,7 +16,7 @@ from mindgraph_storage.cli.finding import (
     find_artifact,
     find_trace,
 )
-from mindgraph_storage.cli.output import Html, Json, put, put_json, put_page
+from mindgraph_storage.cli.output import Html, Json, put, put_json
 
 __all__ = ["artifacts", "lineage", "log", "processes", "show", "steps"]
 
@@ -145,10 +145,7 @@ def log(
     with chosen.storage() as storage:
         seen = timeline(storage, find_trace(storage, trace))
         seen = seen if last is None else seen.last(last)
-    if json:
-        put_json(seen.as_json())
-    else:
-        put_page(seen) if html else put(seen)
+    put_json(seen.as_json()) if json else put(seen, html=html)
 
 
 def lineage(
@@ -170,7 +167,7 @@ def lineage(
     elif mermaid or dot:
         typer.echo(seen.mermaid() if mermaid else seen.dot())
     else:
-        put_page(seen) if html else put(seen)
+        put(seen, html=html)
 
 
 def _list(

@@ -15,7 +15,7 @@ from mindgraph_storage.errors import FailedPrecondition
 if TYPE_CHECKING:
     from mindgraph_storage.display import View
 
-__all__ = ["DryRun", "Html", "Json", "Yes", "confirmed", "put", "put_json", "put_page"]
+__all__ = ["DryRun", "Html", "Json", "Yes", "confirmed", "put", "put_json"]
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON, under the keys that the records have.")]
 Html = Annotated[bool, typer.Option("--html", help="As an HTML page with the picture, for a file.")]
@@ -23,18 +23,15 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
 
-def put(view: View) -> None:
-    """The view in a terminal, in its width; the plain lines in a pipe."""
-    if sys.stdout.isatty():
+def put(view: View, *, html: bool = False) -> None:
+    """The view in a terminal, in its width; the plain lines in a pipe; with ``html`` a page for a file."""
+    if html:
+        print(view.page(), end="")  # noqa: T201
+    elif sys.stdout.isatty():
         Console(highlight=False).print(view)
     else:
         for line in view.lines():
             print(line)  # noqa: T201
-
-
-def put_page(view: View) -> None:
-    """The view as an HTML page, for a file."""
-    print(view.page(), end="")  # noqa: T201
 
 
 def put_json(value: Any) -> None:

@@ -23,7 +23,7 @@ from pydantic_core import from_json, to_json
 from mindgraph_storage.client.buffer import Buffer, Item, Lane
 from mindgraph_storage.client.circuit import Circuit
 from mindgraph_storage.client.flusher import Flusher, Progress
-from mindgraph_storage.client.journal import Journal, left_behind
+from mindgraph_storage.client.journal import Journal, forget, left_behind
 from mindgraph_storage.client.transport import StagedUpload, Transport, Uploads
 from mindgraph_storage.client.waiting import Waiting
 from mindgraph_storage.errors import DataLoss, NotFound, StorageError
@@ -286,7 +286,7 @@ class Delivery:
                 for line in page.lines:
                     asked, request = Asked.read_back(line)
                     self._buffer.append(asked.encode(request), asked.trace_id, "steps")
-                page.remove()
+                forget([page.path])
                 found = True
         except (StorageError, ValueError) as error:  # it stays where it is, and hinders nobody
             _log.warning("what a killed process had written down could not be sent: %s", error)

@@ -31,10 +31,6 @@ class Page(NamedTuple):
     path: Path
     lines: list[bytes]
 
-    def remove(self) -> None:
-        """Forgets it. Repeating it does nothing."""
-        _remove(self.path)
-
 
 class Journal:
     """The pages that one outbox writes. One thread at a time."""
@@ -82,9 +78,10 @@ class Journal:
 
 
 def forget(pages: Sequence[Path]) -> None:
-    """What was on these pages was sent, or is not to be."""
+    """What was on these pages was sent, or is not to be. Repeating it does nothing."""
     for path in pages:
-        _remove(path)
+        with suppress(OSError):
+            path.unlink()
 
 
 def left_behind(folder: Path) -> Iterator[Page]:
@@ -100,8 +97,3 @@ def left_behind(folder: Path) -> Iterator[Page]:
                 with suppress(FileNotFoundError):  # another process was quicker
                     *lines, _ = (folder / name).read_bytes().split(b"\n")
                     yield Page(folder / name, lines)
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()

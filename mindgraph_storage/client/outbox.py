@@ -125,13 +125,12 @@ class Outbox:
         except BaseException as error:
             if may_pass(error):
                 self._put_back(taken, pages)
-            else:
-                forget(pages)
+                pages = []
             raise
         else:
             self._is_stuck = False
-            forget(pages)
         finally:
+            forget(pages)
             self._client.unsent.discard(self)  # not before: who asks meanwhile waits for what is under way
             if self._waiting:
                 self._client.unsent.add(self)

@@ -190,9 +190,7 @@ class Upkeep:
 
     def _not_needed(self, expired: set[str], before: float, dry_run: bool) -> Iterator[Finding | None]:
         """Bytes of deleted artifacts, and orphans; now and then None, where all that was seen is needed."""
-        for files in self._in_batches():
-            with database.read(self._engine) as connection:
-                known = artifacts.ids_at(connection, files)
+        for files, known in self._in_batches():
             for path, changed in files.items():
                 artifact_id, is_deleted = known.get(path, (None, False))
                 if artifact_id is None:
@@ -204,18 +202,20 @@ class Upkeep:
             yield None
 
     def _orphans(self) -> Iterator[Finding]:
-        for files in self._in_batches():
-            with database.read(self._engine) as connection:
-                known = artifacts.ids_at(connection, files)
-            for path in files.keys() - known.keys():
-                if self._is_orphan(path, move=False):
+        for files, known in self._in_batches():
+            for path in files:
+                if path not in known and self._is_orphan(path, move=False):
                     yield Finding(path=path, reason="an orphan: no manifest points to it")
 
-    def _in_batches(self) -> Iterator[dict[str, float]]:
-        """Every artifact's file with the time of its change: rows are asked for many at once."""
+    def _in_batches(self) -> Iterator[tuple[dict[str, float], dict[str, tuple[str, bool]]]]:
+        """Files with the time of their change, and the artifacts there are at them: rows are asked for many
+        at once.
+        """
         left = iter(self._files.paths())
-        while batch := dict(islice(left, _PAGE)):
-            yield batch
+        while files := dict(islice(left, _PAGE)):
+            with database.read(self._engine) as connection:
+                known = artifacts.ids_at(connection, files)
+            yield files, known
 
     def _is_orphan(self, path: str, move: bool) -> bool:
         return self._writer.write(lambda transaction: self._is_surely_orphan(transaction, path, move))

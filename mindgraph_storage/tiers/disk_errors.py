@@ -13,7 +13,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class translated:  # noqa: N801 - used like a function
-    """A file system's errors in our own words. A class, because it costs a third of a generator's."""
+    """A file system's errors in our own words. A class, because each save passes six."""
 
     __slots__ = ("_what",)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from mindgraph_storage import open_storage
-from tests.postgres_server import PostgresServer
+from tests.postgres_server import PostgresServer, postgres
 
 from .filled import artifact_rows, process_rows
 from .listing import FEW, LISTINGS, listing_turn
@@ -19,13 +19,13 @@ from .report import Table
 from .rounds import Turn, alternate, say
 from .saves import row_of
 
-__all__ = ["durable_server", "measure"]
+__all__ = ["measure"]
 
 
 def measure(folder: Path, rounds: int, rows: int) -> Table:
     """The table; ``folder`` is empty and is somebody else's to remove."""
     with ExitStack() as stack:
-        server = stack.enter_context(durable_server())
+        server = stack.enter_context(postgres(durable=True))
         series = alternate("postgres", _listing_turns(stack, server, folder, rows), rounds)
     few, many = f"mixed {FEW}", f"mixed {rows}"
     return Table(
@@ -37,17 +37,6 @@ def measure(folder: Path, rounds: int, rows: int) -> Table:
         ],
         ["x floor: speed over that of few rows in the same round (median, lowest-highest)"],
     )
-
-
-@contextmanager
-def durable_server() -> Iterator[PostgresServer]:
-    """A server that syncs its commits, with tables to copy."""
-    server = PostgresServer(durable=True)
-    try:
-        server.make_template()
-        yield server
-    finally:
-        server.remove()
 
 
 def _listing_turns(stack: ExitStack, server: PostgresServer, folder: Path, rows: int) -> list[Turn]:

@@ -20,9 +20,8 @@ from obstore.store import S3Store
 
 from mindgraph_storage import open_storage
 from tests.object_store import S3Server, seaweedfs
-from tests.postgres_server import PostgresServer
+from tests.postgres_server import PostgresServer, postgres
 
-from .postgres import durable_server
 from .report import Cell, Table
 from .rounds import Turn, alternate, stopwatch
 from .saves import row_of
@@ -37,7 +36,7 @@ _TABLE = "CREATE TABLE files (path text PRIMARY KEY, size bigint, checksum text)
 
 def measure(folder: Path, rounds: int) -> Table:
     """The table; ``folder`` is empty and is somebody else's to remove."""
-    with seaweedfs() as server, durable_server() as database, _environment(server):
+    with seaweedfs() as server, postgres(durable=True) as database, _environment(server):
         rows = [row for size in _SIZES for row in _measured(server, database, folder, size, rounds)]
     return Table(
         "production",

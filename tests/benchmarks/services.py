@@ -20,9 +20,9 @@ import psutil
 
 from mindgraph_storage import StorageClient, open_storage
 from tests.mindbus.services import Service, Services
+from tests.postgres_server import postgres
 from tests.servers import rabbitmq
 
-from .postgres import durable_server
 from .report import Table, middle
 from .rounds import alternate
 from .saves import SIZE, row_of
@@ -44,7 +44,7 @@ def measure(folder: Path, rounds: int) -> Table:
     """The table; ``folder`` is empty and is somebody else's to remove."""
     busy, spent = list[float](), defaultdict[str, list[float]](list)
     with ExitStack() as stack:
-        broker, server = stack.enter_context(rabbitmq()), stack.enter_context(durable_server())
+        broker, server = stack.enter_context(rabbitmq()), stack.enter_context(postgres(durable=True))
         services = stack.enter_context(closing(Services(broker.url)))
         spawned = multiprocessing.get_context("spawn")
         pool = stack.enter_context(ProcessPoolExecutor(_PROCESSES, mp_context=spawned))

@@ -29,7 +29,7 @@ from mindgraph_storage.service.writer import Writer
 from mindgraph_storage.tiers.database import open_database, read, write
 from mindgraph_storage.tiers.files import LocalFiles
 from mindgraph_storage.tiers.tables import processes
-from tests.postgres_server import PostgresServer
+from tests.postgres_server import PostgresServer, postgres
 
 SECONDS = 30
 
@@ -50,12 +50,8 @@ def storage(database_url: str, tmp_path: Path) -> Iterator[StorageClient]:
 @pytest.fixture
 def own_server() -> Iterator[PostgresServer]:
     """A server that this test may stop; it forgets nothing."""
-    server = PostgresServer(durable=True)
-    try:
-        server.make_template()
+    with postgres(durable=True) as server:
         yield server
-    finally:
-        server.remove()
 
 
 def lose_connections(server: PostgresServer) -> None:

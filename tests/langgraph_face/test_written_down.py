@@ -13,7 +13,7 @@ import pytest
 
 from mindgraph_storage import StorageClient, open_storage
 from mindgraph_storage.client import heartbeat
-from mindgraph_storage.client.journal import Journal, left_behind
+from mindgraph_storage.client.journal import Journal, forget, left_behind
 from mindgraph_storage.langgraph import open_checkpointer, with_storage
 from mindgraph_storage.os_process import this_process
 
@@ -133,7 +133,6 @@ def test_pages_of_the_dead(tmp_path: Path) -> None:
 
     found = list(left_behind(tmp_path))
     assert [page.lines for page in found] == [[b"first", b"second"], [b"third"]]
-    for page in found:
-        page.remove()
+    forget([page.path for page in found])
     assert list(left_behind(tmp_path)) == []
     assert len(list(tmp_path.iterdir())) == 1

@@ -1,11 +1,9 @@
-"""Reading documents of every format, and finding the passages that speak to a topic."""
+"""Reading documents of every format: passages under their headings, and whole sentences of them."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphs.brief import formats, readme, text
-from graphs.brief.records import Passage, Reading
-from graphs.brief.sources import PASSAGE_WORDS, SourceError, rank, read_folder, read_installed_packages
+from graphs.brief.records import Passage
+from graphs.brief.sources import PASSAGE_WORDS, SourceError, read_folder
 
 PARAGRAPH = "Bees store honey in combs of wax. They seal each cell when the honey is ripe."
 
@@ -130,12 +128,6 @@ def pdf(*pages: list[str]) -> bytes:
 def passage(text: str, *, title: str = "Notes", **more: str) -> Passage:
     """A passage of one text."""
     return Passage(text=text, title=title, locator=more.pop("locator", f"{title}.md"), **more)
-
-
-@pytest.fixture(scope="module")
-def installed() -> Reading:
-    """The default corpus, read once."""
-    return read_installed_packages()
 
 
 @pytest.mark.parametrize(
@@ -403,143 +395,3 @@ def test_asides_of_a_readme_are_known_by_their_headings(heading: str) -> None:
     """Sections about the project rather than the package are passed over."""
     assert readme.is_aside(heading)
     assert not readme.is_aside("Usage")
-
-
-def test_the_default_corpus_is_there_and_reads_well(installed: Reading) -> None:
-    """The installed packages' descriptions give many passages, all of whole sentences without residue."""
-    assert len(installed.passages) > 100
-    assert len({p.locator for p in installed.passages}) > 20
-    for found in installed.passages:
-        for sentence in text.sentences(found.text):
-            assert readme.is_telling(sentence, found.title), sentence
-        assert not re.search(r"https?:|\*\*|\]\(|!\[|<[a-z]+[ >]|pip install|::", found.text), found.text
-
-
-def test_the_default_corpus_says_where_it_is_from(installed: Reading) -> None:
-    """Each passage names package and version, what the package is and where it lives."""
-    ours = [p for p in installed.passages if p.title == "langgraph"]
-    assert {p.locator for p in ours} == {f"langgraph=={importlib.metadata.version('langgraph')}"}
-    assert {p.about for p in ours} == {importlib.metadata.metadata("langgraph")["Summary"]}
-    assert all(p.url.startswith("https://") for p in ours)
-
-
-class BrokenPackage(importlib.metadata.Distribution):
-    """A package whose metadata can't be read."""
-
-    def read_text(self, filename: str) -> str | None:
-        raise OSError("the disk is gone")
-
-    def locate_file(self, path: str | os.PathLike[str]) -> Path:
-        return Path(path)
-
-
-class MemoryPackage(BrokenPackage):
-    """A package that is nothing but its metadata."""
-
-    def __init__(self, name: str, text: str, kind: str) -> None:
-        self.name_, self.text_, self.kind_ = name, text, kind
-
-    def read_text(self, filename: str) -> str | None:
-        head = f"Metadata-Version: 2.1\nName: {self.name_}\nVersion: 1\n{self.kind_}Home-page: https://hive.example\n"
-        return f"{head}\n{self.text_}" if filename == "METADATA" else None
-
-
-def packages(*found: importlib.metadata.Distribution) -> Iterator[importlib.metadata.Distribution]:
-    """What importlib.metadata would list."""
-    return iter(found)
-
-
-def test_a_package_with_broken_metadata_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It costs the others nothing."""
-    good = MemoryPackage(
-        "hive", "# hive\n\nThe hive is a home of bees.", "Description-Content-Type: text/markdown\n"
-    )
-    monkeypatch.setattr("graphs.brief.sources.distributions", lambda: packages(BrokenPackage(), good))
-    reading = read_installed_packages()
-    assert [p.text for p in reading.passages] == ["The hive is a home of bees."]
-    assert [u.reason for u in reading.unread] == ["OSError: the disk is gone"]
-    assert reading.passages[0].url == "https://hive.example"
-
-
-def test_a_description_of_no_stated_format_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Headings with hashes are Markdown, anything else reStructuredText, as on PyPI."""
-    one = MemoryPackage("one", "# one\n\n## Parts\n\nThe hive is a *home* of bees.", "")
-    two = MemoryPackage("two", "Parts\n=====\n\nThe comb is ``made`` of wax.\n\n.. note:: Hidden\n", "")
-    monkeypatch.setattr("graphs.brief.sources.distributions", lambda: packages(one, two))
-    found = [(p.heading, p.text) for p in read_installed_packages().passages]
-    assert found == [("Parts", "The hive is a home of bees."), ("Parts", "The comb is `made` of wax.")]
-
-
-def test_sections_about_the_project_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands under "Installation", and below it, is left out up to the next heading of its rank."""
-    text = "# install\n\nThe hive is a home of bees.\n\n## Installation\n\nThe hive is put on stone.\n\n"
-    more = "### Windows\n\nThe hive is put on wood.\n\n## Usage\n\nThe hive is opened in spring.\n"
-    package = MemoryPackage("install", text + more, "Description-Content-Type: text/markdown\n")
-    monkeypatch.setattr("graphs.brief.sources.distributions", lambda: packages(package))
-    found = [(p.heading, p.text) for p in read_installed_packages().passages]
-    assert found == [("", "The hive is a home of bees."), ("Usage", "The hive is opened in spring.")]
-
-
-def test_what_many_packages_say_word_for_word_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An advertisement that three packages carry is about none of them."""
-    says = "The {} is a home of bees. The meadow is a platform that has everything for all bees."
-    three = [MemoryPackage(name, says.format(name), "") for name in ("hive", "comb", "nest")]
-    monkeypatch.setattr("graphs.brief.sources.distributions", lambda: packages(*three))
-    assert [p.text for p in read_installed_packages().passages] == [
-        "The comb is a home of bees.",
-        "The hive is a home of bees.",
-        "The nest is a home of bees.",
-    ]
-
-
-def test_ranking_puts_what_speaks_to_the_topic_first(capsys: pytest.CaptureFixture[str]) -> None:
-    """Other forms of a word count, what holds none is left out, the limit holds, and nothing is printed."""
-    corpus = [
-        passage("Snow fell on the mountain all night."),
-        passage("The client retried its request after a second."),
-        passage("Retries of a request need a limit, and a retry needs patience."),
-        passage("The mountain is retired from its request."),
-    ]
-    assert rank("retrying requests", corpus) == (corpus[2], corpus[1], corpus[3])
-    assert rank("retrying requests", corpus, limit=1) == (corpus[2],)
-    assert rank("retrying requests", corpus) == rank("retrying requests", corpus)
-    assert capsys.readouterr() == ("", "")
-
-
-def test_title_heading_and_initials_count_in_ranking() -> None:
-    """A passage is found by its section, by its document's title, and by the initials of the topic."""
-    corpus = [
-        passage("It runs at once.", heading="Large language models"),
-        passage("Any LLM may be used here."),
-        passage("The sea is large."),
-        passage("Nothing of the kind."),
-    ]
-    assert set(rank("large language models", corpus)) == set(corpus[:3])
-
-
-def test_russian_words_are_found_in_their_other_forms() -> None:
-    """Cyrillic words have a stemmer and stop words of their own."""
-    corpus = [passage("Агенты хранят состояние графа."), passage("Погода была хорошая.")]
-    assert rank("состояния и графы", corpus) == (corpus[0],)
-
-
-def test_a_topic_that_occurs_nowhere_gets_suggestions() -> None:
-    """The error names the topic, a near spelling and what the sources do speak of."""
-    corpus = [
-        passage("The checkpoint of a graph is small."),
-        passage("A checkpoint keeps the state of a thread."),
-    ]
-    with pytest.raises(SourceError) as caught:
-        rank("chekpoint zebra", corpus)
-    assert "None of the words of the topic 'chekpoint zebra' occurs in the 2 passages read." in str(
-        caught.value
-    )
-    assert "Did you mean checkpoint?" in str(caught.value)
-    assert "They have much to say on checkpoint, " in str(caught.value)
-
-
-@pytest.mark.parametrize("topic", ["", "  ", "how to do it", "?!"])
-def test_a_topic_without_words_is_a_clear_error(topic: str) -> None:
-    """Blank topics, stop words and punctuation name nothing to look for."""
-    with pytest.raises(SourceError, match=re.escape(f"The topic {topic!r} has no words to look for.")):
-        rank(topic, [passage("The checkpoint of a graph is small.")])
