@@ -13,7 +13,7 @@ import os
 import threading
 import uuid
 from collections.abc import Coroutine
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,16 +85,26 @@ class MindBus:
 
 
 class _LoopThread:
-    """An event loop on a thread of its own."""
+    """An event loop on a thread of its own. Whoever asked for something is told when it ends."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._asking = threading.Lock()
+        self._asked: set[Future[Any]] = set()
+        self._is_ending = False
         self._thread = threading.Thread(target=self._work, name="mindgraph-bus", daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """Waits, on any other thread; an interrupt there cancels the work."""
-        running = asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Waits, on any other thread; an interrupt there cancels the work. Raises FailedPrecondition where it
+        ends meanwhile, or has ended.
+        """
+        with self._asking:
+            if self._is_ending:
+                work.close()
+                raise FailedPrecondition("the storage is closed")
+            running = asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._asked.add(running)
         try:
             return running.result()
         except CancelledError:
@@ -102,10 +112,14 @@ class _LoopThread:
         except BaseException:
             running.cancel()
             raise
+        finally:
+            self._asked.discard(running)
 
     def end(self, work: Coroutine[Any, Any, None]) -> None:
         """Does this last work and waits for the end; a finalizer that is on this very thread does not."""
-        ending = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._asking:
+            self._is_ending = True
+            ending = asyncio.run_coroutine_threadsafe(work, self._loop)
         ending.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
         if threading.current_thread() is not self._thread:
             self._thread.join()
@@ -113,9 +127,12 @@ class _LoopThread:
 
     def _work(self) -> None:
         self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        if tasks := asyncio.all_tasks(self._loop):
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.wait(tasks, timeout=_PATIENCE_SECONDS))
+        for running in self._asked.copy():  # what did not end in time
+            running.cancel()
         self._loop.close()
 
 
@@ -274,7 +291,7 @@ class _Line:
     async def close(self) -> None:
         self._let_go()
         if self._closing:
-            await asyncio.wait(self._closing)
+            await asyncio.wait(self._closing, timeout=_PATIENCE_SECONDS)
         for answered in self._waiting.values():
             answered.cancel()
 

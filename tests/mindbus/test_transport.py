@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from mindgraph_storage import FailedPrecondition, InvalidArgument, StorageClient, Unavailable, open_storage
+from mindgraph_storage.client.amqp import _LoopThread
 from tests.mindbus.proxy import Proxy
 from tests.mindbus.services import Service, Services
 from tests.servers import RabbitMQ, free_ports
@@ -143,6 +144,35 @@ def test_closing_while_somebody_waits(
         with pytest.raises((FailedPrecondition, Unavailable)):
             waiting.result(SECONDS)
     assert not [thread for thread in threading.enumerate() if thread.name == "mindgraph-bus"]
+
+
+@pytest.mark.parametrize("seconds", [0.05, 3600], ids=["slowly", "never"])
+def test_who_asks_is_told_when_it_ends(seconds: float) -> None:
+    """Also where what was asked takes its time to give up, or does not, as on a line that hangs."""
+    loop, asked = _LoopThread(), threading.Event()
+
+    async def hang() -> None:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(seconds)
+
+    async def last() -> None:
+        """Nothing is left to do."""
+
+    def ask() -> None:
+        with pytest.raises(FailedPrecondition, match="was closed"):
+            loop.run(hang())
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    assert asked.wait(SECONDS)
+    loop.end(last())
+    asking.join(SECONDS)
+    assert not asking.is_alive()
+    with pytest.raises(FailedPrecondition, match="is closed"):
+        loop.run(last())
 
 
 def test_a_storage_that_is_dropped_closes(service: Service, broker: RabbitMQ, data_dir: Path) -> None:
