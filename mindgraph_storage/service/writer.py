@@ -161,6 +161,7 @@ class Writer:
         self._changed = threading.Condition(threading.Lock())
         self._is_led = self._is_closed = False
         self._settler = Settler(self._settle)
+        self._room = database.log_room(engine)
 
     def write(
         self, work: Callable[[Transaction], ResultT], *, sync: bool = True, within: str | None = None
@@ -239,6 +240,8 @@ class Writer:
             self._files.discard(upload_id)
         if transaction.carried:
             self.settle(transaction.carried)
+        if sync and self._room is not None:
+            self._room.committed()
         return results
 
     def _connected(self) -> sa.Connection:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
+from types import TracebackType
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +21,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from mindgraph_storage.tiers import migrations, postgres
-from mindgraph_storage.tiers.database_errors import translated
+from mindgraph_storage.tiers.database_errors import TryAgain, translated
+from mindgraph_storage.tiers.log_room import LogRoom
+from mindgraph_storage.tiers.prepared import as_sqlalchemy
 from mindgraph_storage.tiers.urls import database_url, is_postgres
 
 __all__ = [
@@ -90,6 +93,12 @@ def _prepare(connection: DBAPIConnection, entry: ConnectionPoolEntry, synchronou
         connection.cursor().execute(f"PRAGMA {pragma}")
 
 
+def log_room(engine: sa.Engine) -> LogRoom | None:
+    """For who writes to SQLite and waits for the disk; None for a server, which sees to its log itself."""
+    database = engine.url.database
+    return LogRoom(database, _WAL_PAGES) if database and engine.dialect.name == "sqlite" else None
+
+
 def _is_locked(error: BaseException) -> bool:
     return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
@@ -106,10 +115,15 @@ def _use_wal(connection: DBAPIConnection) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
+    """One that writes has begun by itself (``transaction``)."""
+    if not connection.get_execution_options().get("mindgraph_writes"):
+        _run(connection, "BEGIN")
+
+
+def _run(connection: sa.Connection, statement: str) -> None:
     """Through the driver: SQLAlchemy's own way to run a statement takes longer than this one does."""
-    writes = connection.get_execution_options().get("mindgraph_writes")
-    statement = "BEGIN IMMEDIATE" if writes else "BEGIN"
-    connection.dialect.do_execute_no_params(connection.connection.cursor(), statement)
+    with as_sqlalchemy(connection, statement):
+        connection.dialect.do_execute_no_params(connection.connection.cursor(), statement)
 
 
 @contextmanager
@@ -144,22 +158,63 @@ def connect_to_write(engine: sa.Engine) -> sa.Connection:
         return postgres.without_transaction(connection) if may_lose_locks(connection) else connection
 
 
-@contextmanager
-def transaction(
-    connection: sa.Connection, *, sync: bool = True, within: Collection[str] | None = None
-) -> Iterator[sa.Connection]:
+class transaction:  # noqa: N801 - used like a function
     """Committed at the end, rolled back by an exception.
 
     Without ``sync`` the commit survives the process; it is on disk with the next one that is synced.
     ``within`` are the processes that are all it touches: on PostgreSQL others are written meanwhile.
+    The driver begins and ends it: SQLAlchemy takes as long over that as SQLite takes over the transaction.
     """
-    with translated():
-        if not may_lose_locks(connection):
-            _will_sync(connection, sync)
-        with connection.begin():
+
+    __slots__ = ("_began", "_connection", "_sync", "_within")
+
+    def __init__(
+        self, connection: sa.Connection, *, sync: bool = True, within: Collection[str] | None = None
+    ) -> None:
+        self._connection, self._sync, self._within = connection, sync, within
+
+    def __enter__(self) -> sa.Connection:
+        connection = self._connection
+        with translated():
             if may_lose_locks(connection):
-                postgres.begin(connection, within, sync=sync)
-            yield connection
+                postgres.begin(connection, self._within, sync=self._sync)
+            else:
+                _will_sync(connection, self._sync)
+                _run(connection, "BEGIN IMMEDIATE")
+            self._began = connection.connection.dbapi_connection
+        return connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with translated():
+            if error is None:
+                try:
+                    self._commit()
+                except BaseException:
+                    self._roll_back()
+                    raise
+            else:
+                self._roll_back()
+        translated().__exit__(kind, error, trace)
+
+    def _commit(self) -> None:
+        connection = self._connection
+        if connection.invalidated or connection.connection.dbapi_connection is not self._began:
+            raise TryAgain("the connection to the database was lost in a transaction")
+        if connection.in_transaction():  # of statements that SQLAlchemy ran
+            connection.commit()
+        else:
+            with as_sqlalchemy(connection, "COMMIT"):
+                connection.dialect.do_commit(connection.connection)
+
+    def _roll_back(self) -> None:
+        connection = self._connection
+        if connection.in_transaction():
+            connection.rollback()
+        elif not connection.invalidated:
+            with as_sqlalchemy(connection, "ROLLBACK"):
+                connection.dialect.do_rollback(connection.connection)
 
 
 def _will_sync(connection: sa.Connection, sync: bool) -> None:

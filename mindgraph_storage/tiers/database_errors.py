@@ -7,8 +7,7 @@ SQLite tells them apart by their text, PostgreSQL by SQLSTATE
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 import sqlalchemy as sa
 
@@ -32,19 +31,27 @@ _NO_ROOM = ("53100", "53200")
 _PASSING = ("08", "53", "55", "57", "25006")  # connections, limits, locks, a stopping or read-only server
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raises StorageErrors; a constraint that fails and is no race is our bug and stays as it is."""
-    try:
-        yield
-    except sa.exc.DBAPIError as error:
-        if (told := _told(error)) is None:
-            raise
-        raise told from error
-    except sqlite3.OperationalError as error:
-        raise _told_by_sqlite(str(error)) from error
-    except sa.exc.TimeoutError as error:
-        raise Unavailable(f"too much is asked of the database at once: {error}") from error
+class translated:  # noqa: N801 - used like a function
+    """Raises StorageErrors; a constraint that fails and is no race is our bug and stays as it is.
+
+    A class, because each save passes it.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, sa.exc.DBAPIError):
+            if (told := _told(error)) is not None:
+                raise told from error
+        elif isinstance(error, sqlite3.OperationalError):
+            raise _told_by_sqlite(str(error)) from error
+        elif isinstance(error, sa.exc.TimeoutError):
+            raise Unavailable(f"too much is asked of the database at once: {error}") from error
 
 
 def _told(error: sa.exc.DBAPIError) -> StorageError | None:

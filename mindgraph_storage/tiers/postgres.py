@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from typing import Any
+from contextlib import closing
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from mindgraph_storage.errors import FailedPrecondition
-from mindgraph_storage.tiers.prepared import on_cursor
+from mindgraph_storage.tiers.prepared import as_sqlalchemy
 
 __all__ = ["SCHEMA", "begin", "create_engine", "snapshot", "with_driver", "without_transaction"]
 
@@ -95,7 +96,8 @@ def begin(connection: sa.Connection, within: Collection[str] | None, *, sync: bo
         keys = sorted({_key(each) for each in within})
         steps += [f"SELECT pg_advisory_xact_lock({key})" for key in keys]
     message = "; ".join(steps)
-    on_cursor(connection, message, lambda cursor: cursor.execute(message, prepare=False))
+    with as_sqlalchemy(connection, message), closing(connection.connection.cursor()) as cursor:
+        cast(Any, cursor).execute(message, prepare=False)
 
 
 def _key(trace_id: str) -> int:

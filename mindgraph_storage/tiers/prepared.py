@@ -7,12 +7,14 @@ Types, parameter style and errors are SQLAlchemy's all the same, so a statement 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["Prepared", "on_cursor"]
+__all__ = ["Prepared", "as_sqlalchemy", "run"]
 
 Query = sa.Select[Any] | sa.CompoundSelect[Any]
 Statement = sa.Insert | sa.Update | Query
@@ -34,43 +36,94 @@ class Prepared:
 
     def one(self, connection: sa.Connection, values: Values) -> Row | None:
         """The first row by its columns' names, None where there is none."""
-        return next(iter(self._run(connection, lambda made, cursor: made.fetch(cursor, values, 1))), None)
+        made = self._made_for(connection.dialect)
+        found = run(connection, made.sql, made.bound(values), _first)
+        return made.row(found[0]) if found else None
 
     def all(self, connection: sa.Connection, values: Values) -> list[Row]:
         """Every row by its columns' names."""
-        return self._run(connection, lambda made, cursor: made.fetch(cursor, values, None))
+        made = self._made_for(connection.dialect)
+        return [made.row(found) for found in run(connection, made.sql, made.bound(values), _every)]
 
     def insert(self, connection: sa.Connection, rows: Sequence[Values]) -> int:
         """Inserts the rows in one go and returns how many of them are new."""
-        return self._run(connection, lambda made, cursor: made.insert(cursor, rows))
+        if len(rows) == 1:
+            return self.change(connection, rows[0])
+        made = self._made_for(connection.dialect)
+        return run(connection, made.sql, [made.bound(row) for row in rows], _count, many=True)
 
     def change(self, connection: sa.Connection, values: Values) -> int:
         """Runs an update, or an insert from a select, and returns how many rows that was."""
-        return self._run(connection, lambda made, cursor: made.change(cursor, values))
+        made = self._made_for(connection.dialect)
+        return run(connection, made.sql, made.bound(values), _count)
 
-    def _run(self, connection: sa.Connection, work: Callable[[_Compiled, Any], ResultT]) -> ResultT:
-        dialect = connection.dialect
+    def _made_for(self, dialect: sa.Dialect) -> _Compiled:
         if (made := self._compiled.get(dialect)) is None:
             made = self._compiled[dialect] = _Compiled(self.statement, dialect)
-        return on_cursor(connection, made.sql, lambda cursor: work(made, cursor))
+        return made
 
 
-def on_cursor(connection: sa.Connection, sql: str, work: Callable[[Any], ResultT]) -> ResultT:
-    """What ``work`` makes of a cursor of the driver's; raises what SQLAlchemy raises."""
+def run(
+    connection: sa.Connection,
+    sql: str,
+    parameters: Any,
+    taken: Callable[[Any], ResultT],
+    *,
+    many: bool = False,
+) -> ResultT:
+    """Has the driver run a statement; what is ``taken`` from its cursor. Raises what SQLAlchemy raises."""
     dialect = connection.dialect
-    dbapi_error: Any = dialect.loaded_dbapi.Error
     cursor = connection.connection.cursor()
-    try:
-        return work(cursor)
-    except dbapi_error as error:
-        gone = dialect.is_disconnect(error, connection.connection.dbapi_connection, cursor)
+    with as_sqlalchemy(connection, sql):
+        try:
+            if many:
+                dialect.do_executemany(cursor, sql, parameters)
+            else:
+                dialect.do_execute(cursor, sql, parameters)
+            return taken(cursor)
+        finally:
+            cursor.close()
+
+
+class as_sqlalchemy:  # noqa: N801 - used like a function
+    """Around what the driver does: raises what SQLAlchemy raises. A connection that is lost is let go."""
+
+    __slots__ = ("_connection", "_sql")
+
+    def __init__(self, connection: sa.Connection, sql: str) -> None:
+        self._connection, self._sql = connection, sql
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        connection, dialect = self._connection, self._connection.dialect
+        dbapi_error: Any = dialect.loaded_dbapi.Error
+        if not isinstance(error, dbapi_error):
+            return
+        gone = dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
         if gone:
             connection.invalidate(error)
         raise sa.exc.DBAPIError.instance(
-            sql, None, error, dbapi_error, connection_invalidated=gone, dialect=dialect
+            self._sql, None, error, dbapi_error, connection_invalidated=gone, dialect=dialect
         ) from error
-    finally:
-        cursor.close()
+
+
+def _first(cursor: Any) -> Sequence[Any]:
+    found: Sequence[Any] = cursor.fetchmany(1)
+    return found
+
+
+def _every(cursor: Any) -> Sequence[Any]:
+    found: Sequence[Any] = cursor.fetchall()
+    return found
+
+
+_count = attrgetter("rowcount")
 
 
 class _Compiled:
@@ -78,7 +131,7 @@ class _Compiled:
 
     def __init__(self, statement: Statement, dialect: sa.Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect, column_keys=_inserted(statement))
-        self.sql, self._dialect = str(compiled), dialect
+        self.sql = str(compiled)
         self._names: list[str] = compiled.positiontup or list(compiled.binds)
         self._is_positional: bool = compiled.positional
         is_insert = _inserted(statement) is not None  # where a column not given is NULL
@@ -92,32 +145,19 @@ class _Compiled:
             (name, kind.result_processor(dialect, None)) for name, kind in columns
         )
 
-    def fetch(self, cursor: Any, values: Values, most: int | None) -> list[Row]:
-        self._dialect.do_execute(cursor, self.sql, self._bound(values), None)
-        found = cursor.fetchall() if most is None else cursor.fetchmany(most)
-        return [self._row(each) for each in found]
-
-    def _row(self, found: Sequence[Any]) -> Row:
-        row = dict(zip(self._columns, found, strict=True))
-        for name, convert in self._from_driver:
-            row[name] = convert(row[name])
-        return row
-
-    def insert(self, cursor: Any, rows: Sequence[Values]) -> int:
-        if len(rows) == 1:
-            return self.change(cursor, rows[0])
-        self._dialect.do_executemany(cursor, self.sql, [self._bound(row) for row in rows], None)
-        return int(cursor.rowcount)
-
-    def change(self, cursor: Any, values: Values) -> int:
-        self._dialect.do_execute(cursor, self.sql, self._bound(values), None)
-        return int(cursor.rowcount)
-
-    def _bound(self, values: Values) -> Any:
+    def bound(self, values: Values) -> Any:
+        """The values as the driver takes them."""
         bound = {**self._given, **values}
         for name, convert in self._to_driver:
             bound[name] = convert(bound[name])
         return [bound[name] for name in self._names] if self._is_positional else bound
+
+    def row(self, found: Sequence[Any]) -> Row:
+        """What the driver found, by its columns' names."""
+        row = dict(zip(self._columns, found, strict=True))
+        for name, convert in self._from_driver:
+            row[name] = convert(row[name])
+        return row
 
 
 def _inserted(statement: Statement) -> list[str] | None:

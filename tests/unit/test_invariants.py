@@ -49,10 +49,17 @@ def watched_steps(step: Step) -> Iterator[None]:
 
         return running
 
-    def commit(connection: sa.Connection) -> None:
-        writes = connection.get_execution_options().get("mindgraph_writes")
-        if writes and threading.get_ident() == mine:
+    begun, commit = set[Any](), Dialect.do_commit
+
+    def beginning(_: Any, cursor: Any, sql: str, *rest: Any) -> None:
+        if sql == "BEGIN IMMEDIATE":
+            begun.add(cursor.connection)
+        cursor.execute(sql, *rest)
+
+    def committing(dialect: Any, connection: Any) -> None:
+        if connection.dbapi_connection in begun and threading.get_ident() == mine:
             step("commit")
+        commit(dialect, connection)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", observed(os.fsync, _synced))
@@ -62,11 +69,9 @@ def watched_steps(step: Step) -> Iterator[None]:
         patch.setattr(os, "write", observed(os.write, lambda *_: "write upload"))
         for name in ("do_execute", "do_executemany"):
             patch.setattr(Dialect, name, statement(getattr(Dialect, name)))
-        sa.event.listen(sa.Engine, "commit", commit)
-        try:
-            yield
-        finally:
-            sa.event.remove(sa.Engine, "commit", commit)
+        patch.setattr(Dialect, "do_execute_no_params", beginning)
+        patch.setattr(Dialect, "do_commit", committing)
+        yield
 
 
 def _uploaded(_path: str, mode: str) -> str | None:
