@@ -10,6 +10,7 @@ import unicodedata
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
@@ -40,9 +41,11 @@ __all__ = [
 
 _NAME_BYTES = 180
 _ID_LENGTH = 200
+_KNOWN_WORDS = 1024  # a storage sees the same names and ids again and again
 _RESERVED = frozenset('/\\:*?"<>|')
 
 
+@lru_cache(_KNOWN_WORDS)
 def _printable(value: str) -> str:
     """A one-line text in Unicode's NFC form, so that one id never has two spellings."""
     if not value.isascii():
@@ -64,6 +67,7 @@ def finite(value: Any) -> Any:
     return value
 
 
+@lru_cache(_KNOWN_WORDS)
 def _name(value: str) -> str:
     value = _printable(value)
     if len(value.encode()) > _NAME_BYTES:
@@ -73,6 +77,7 @@ def _name(value: str) -> str:
     return value
 
 
+@lru_cache(_KNOWN_WORDS)
 def _trace_id(value: str) -> str:
     value = _printable(value)
     if not {".", ".."}.isdisjoint(value.replace("\\", "/").split("/")):

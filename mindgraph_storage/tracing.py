@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Any, Literal
 
 from mindgraph_storage.requests import Request
@@ -38,31 +39,42 @@ def within(traceparent: str) -> Iterator[None]:
         _given.reset(before)
 
 
-@contextmanager
-def span(request: Request[Any], kind: Kind, traceparent: str | None = None) -> Iterator[str | None]:
+class span:  # noqa: N801 - used like a function
     """A span of this ``kind`` around one request; gives the trace context to pass on, if there is any.
 
     It continues ``traceparent`` where that is given, else the current span.
     """
-    told = traceparent or _given.get()
-    if not _is_set_up():
-        yield told
-        return
-    from opentelemetry import trace
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    context = _parent(told, traceparent is not None)
-    tracer = trace.get_tracer("mindgraph_storage")
-    with tracer.start_as_current_span(
-        f"mindgraph {request.action}",
-        context=context,
-        kind=trace.SpanKind[kind],
-        attributes=_attributes(request),
-        record_exception=False,  # a message may quote what a caller passed
-    ):
+    __slots__ = ("_kind", "_request", "_started", "_traceparent")
+
+    def __init__(self, request: Request[Any], kind: Kind, traceparent: str | None = None) -> None:
+        self._request, self._kind, self._traceparent = request, kind, traceparent
+        self._started: Any = None
+
+    def __enter__(self) -> str | None:
+        told = self._traceparent or _given.get()
+        if not _is_set_up():
+            return told
+        from opentelemetry import trace
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        self._started = trace.get_tracer("mindgraph_storage").start_as_current_span(
+            f"mindgraph {self._request.action}",
+            context=_parent(told, self._traceparent is not None),
+            kind=trace.SpanKind[self._kind],
+            attributes=_attributes(self._request),
+            record_exception=False,  # a message may quote what a caller passed
+        )
+        self._started.__enter__()
         carrier: dict[str, str] = {}
         TraceContextTextMapPropagator().inject(carrier)
-        yield carrier.get("traceparent", told)
+        return carrier.get("traceparent", told)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._started is not None:
+            self._started.__exit__(kind, error, trace)
 
 
 def _is_set_up() -> bool:

@@ -18,7 +18,6 @@ import os
 import re
 import threading
 import time
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from typing import IO, Literal
 from filelock import FileLock, Timeout
 
 from mindgraph_storage.errors import DataLoss, ResourceExhausted, StorageError
+from mindgraph_storage.requests import new_upload_id
 from mindgraph_storage.tiers.disk_errors import translated
 from mindgraph_storage.tiers.durable import make_folder, sync_path, write_all
 
@@ -101,6 +101,8 @@ class Buffer:
 
     def holds(self, trace_id: str | None, lane: Lane) -> bool:
         """Something waits that a write of this lane of this process must not overtake."""
+        if not os.access(self.folder, os.F_OK):  # most have never needed one
+            return False
         try:
             names = os.listdir(self.folder)  # by every process: a process may be gone on with elsewhere
         except OSError:
@@ -123,7 +125,7 @@ class Buffer:
 
     def stage(self, chunks: Iterable[bytes]) -> LocalUpload:
         """Writes content durably, for an item to come; whole, or an error and nothing."""
-        upload_id = f"up_{uuid.uuid4().hex}"
+        upload_id = new_upload_id()
         digest, size = hashlib.sha256(), 0
         try:
             with translated("the buffer"), self._created(self.staged(upload_id)) as file:

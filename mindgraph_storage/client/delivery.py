@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
+from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -178,6 +178,8 @@ class Delivery:
 
     def _unregistered(self, request: Request[Any]) -> dict[str, list[Item]]:
         """What each attempt that ends well in it saved and that has no manifest yet, or never will."""
+        if not self._waiting.has_any:
+            return {}
         ended = (told for told in _told(request) if isinstance(told, FinishStep))
         saved = {e.attempt_id: self._waiting.saved_in(e.attempt_id) for e in ended if e.status == "completed"}
         return {attempt_id: items for attempt_id, items in saved.items() if items}
@@ -196,21 +198,12 @@ class Delivery:
 
     # ---------------------------------------------------------------- content
 
-    @contextmanager
-    def uploaded(self, chunks: Iterable[bytes]) -> Iterator[StagedUpload]:
+    def uploaded(self, chunks: Iterable[bytes]) -> _Uploaded:
         """Content written where the service finds it, or else into the buffer, to be registered meanwhile.
 
         An exception on the way discards it.
         """
-        upload = self._stage(chunks)
-        self._sources[upload.upload_id] = chunks
-        try:
-            yield upload
-        except BaseException:
-            self._discard(upload.upload_id)
-            raise
-        finally:
-            del self._sources[upload.upload_id]
+        return _Uploaded(self, chunks)
 
     def _stage(self, chunks: Iterable[bytes]) -> StagedUpload:
         if not self._buffer.takes_any:
@@ -348,6 +341,27 @@ class Delivery:
         self._files.broken.set()
         self._flusher.close(wait=wait)
         self._transport.close()
+
+
+class _Uploaded:
+    """Around what is done with an upload."""
+
+    __slots__ = ("_chunks", "_delivery", "_upload")
+
+    def __init__(self, delivery: Delivery, chunks: Iterable[bytes]) -> None:
+        self._delivery, self._chunks = delivery, chunks
+
+    def __enter__(self) -> StagedUpload:
+        self._upload = upload = self._delivery._stage(self._chunks)
+        self._delivery._sources[upload.upload_id] = self._chunks
+        return upload
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._delivery._sources[self._upload.upload_id]
+        if error is not None:
+            self._delivery._discard(self._upload.upload_id)
 
 
 def _told(request: Request[Any]) -> Sequence[Request[Any]]:

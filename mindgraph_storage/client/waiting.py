@@ -56,9 +56,14 @@ class Waiting:
                 artifact_id=request.artifact_id,
             )
 
+    @property
+    def has_any(self) -> bool:
+        """This process put something into the buffer that it has not seen leave."""
+        return bool(self._kept)
+
     def manifest(self, artifact_id: str, agent_id: str, trace_id: str | None) -> ArtifactManifest | None:
         """The manifest of an artifact that waits and that this requester may read."""
-        if not self._kept:
+        if not self.has_any:
             return None
         kept = self._find(artifact_id)
         return kept.manifest if kept is not None and _may_read(kept.manifest, agent_id, trace_id) else None
@@ -74,8 +79,6 @@ class Waiting:
 
     def saved_in(self, attempt_id: str) -> list[Item]:
         """What a step attempt saved that waits, or was refused."""
-        if not self._kept:
-            return []
         with self._lock:
             kept = [
                 one.item for waiting in self._kept.values() for one in waiting if one.attempt_id == attempt_id

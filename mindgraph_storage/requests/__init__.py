@@ -22,6 +22,7 @@ from mindgraph_storage.requests.artifacts import (
     UploadId,
     UriOutput,
     Where,
+    new_upload_id,
 )
 from mindgraph_storage.requests.moving import ImportArtifact, ImportProcess
 from mindgraph_storage.requests.processes import (
@@ -118,5 +119,6 @@ __all__ = [
     "UriOutput",
     "Verify",
     "Where",
+    "new_upload_id",
     "validated",
 ]

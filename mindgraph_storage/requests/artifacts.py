@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -43,6 +44,7 @@ __all__ = [
     "UploadId",
     "UriOutput",
     "Where",
+    "new_upload_id",
 ]
 
 _MOST_SECONDS = 7 * 24 * 3600  # of a signature, by AWS Signature Version 4
@@ -51,6 +53,11 @@ _MOST_IN_ONE_REQUEST = 5 << 30  # bytes, by S3
 
 UploadId = Annotated[str, Field(pattern=r"^up_[0-9a-f]{32}$")]
 """``up_`` and 32 hex digits."""
+
+
+def new_upload_id() -> str:
+    """Nobody can guess it: whoever knows it may register the upload."""
+    return f"up_{os.urandom(16).hex()}"
 
 
 class ManifestOutput(Message):

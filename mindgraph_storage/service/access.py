@@ -8,8 +8,7 @@ vouches for its sender.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -38,8 +37,7 @@ _READABLE_ARTIFACT = sa.or_(
 _READABLE_PROCESS = sa.or_(_IS_OPERATOR, _takes_part(processes.c.trace_id))
 
 
-@dataclass(frozen=True)
-class Asker:
+class Asker(NamedTuple):
     """Who asks, as the service sees them."""
 
     agent_id: str

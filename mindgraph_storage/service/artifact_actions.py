@@ -120,12 +120,14 @@ class ArtifactActions:
             "created_at": now,
             "status": "completed",
             "owner": asker.agent_id,
-            "context": request.context.model_copy(update={"input_artifacts": inputs}),
+            "context": request.context
+            if request.context.input_artifacts is inputs
+            else request.context.model_copy(update={"input_artifacts": inputs}),
         }
         transaction.insert(artifacts.INSERT, artifacts.row_of(manifest, path, request.where), *_keys(request))
         for row in artifacts.input_rows(manifest["id"], inputs):
             transaction.insert(artifacts.INSERT_INPUTS, row)
-        return RegisterOutput.model_construct(
+        return RegisterOutput(
             artifact_id=manifest["id"], registered=True, uri=self._files.uri(path), ref=ref_of(manifest)
         )
 

@@ -44,10 +44,6 @@ _TRIES = 5
 Handler = Callable[[Any, Asker], BaseModel]
 
 
-def _unheard(event: Event) -> None:
-    """Where nobody listens."""
-
-
 class StorageService:
     """Answers commands on one database and one store of files. Safe to call from many threads.
 
@@ -104,7 +100,7 @@ class StorageService:
         *,
         vouched_for: str | None = None,
         again: bool = False,
-        on_event: Callable[[Event], None] = _unheard,
+        on_event: Callable[[Event], None] | None = None,
     ) -> bytes:
         """The answer to a command that was read; never raises for anything that is in it.
 
@@ -117,8 +113,9 @@ class StorageService:
             asker = Asker.of(command.data.context, self._operators, vouched_for)
             with tracing.span(request, tracing.SERVER, command.traceparent):
                 output = self._handle(request, asker)
-            for event in events_of(request, output, again):
-                on_event(event)
+            if on_event is not None:
+                for event in events_of(request, output, again):
+                    on_event(event)
         except StorageError as error:
             return encode_error(self.node, command, error, _milliseconds(started))
         except Exception:  # noqa: BLE001 - whatever broke is an answer too

@@ -158,7 +158,8 @@ class Writer:
         self._engine, self._files = engine, files
         self._connection: sa.Connection | None = None
         self._queue: deque[_Write] = deque()
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # for who closes
         self._is_led = self._is_closed = False
         self._settler = Settler(self._settle)
         self._room = database.log_room(engine)
@@ -174,7 +175,7 @@ class Writer:
         (``trace_id``) that is all it touches, so that services may write to others meanwhile.
         """
         mine = _Write(work, sync, within)
-        with self._changed:
+        with self._lock:
             if self._is_closed:
                 raise FailedPrecondition("the storage is closed")
             self._queue.append(mine)
@@ -192,10 +193,11 @@ class Writer:
         try:
             self._commit(group)
         finally:
-            with self._changed:
+            with self._lock:
                 following = self._queue[0] if self._queue else None
                 self._is_led = following is not None
-                self._changed.notify_all()
+                if self._is_closed:
+                    self._changed.notify_all()
             if following is not None:
                 following.wake()
             for write in group:
@@ -275,4 +277,6 @@ class Writer:
         with self._changed:
             self._is_closed = True
             self._changed.wait_for(lambda: not self._is_led)
+            if self._room is not None:
+                self._room.close()
             self._disconnect()

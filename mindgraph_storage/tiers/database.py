@@ -78,7 +78,9 @@ _ENGINE: dict[str, Any] = {
 
 def _sqlite_engine(url: sa.URL, sync: bool) -> sa.Engine:
     arguments = {"timeout": _BUSY_SECONDS, "check_same_thread": False}
-    engine = sa.create_engine(url, connect_args=arguments, **_ENGINE)
+    engine = sa.create_engine(
+        url, connect_args=arguments, execution_options={"mindgraph_sync": sync}, **_ENGINE
+    )
     synchronous = "FULL" if sync else "NORMAL"
     sa.event.listen(engine, "connect", lambda connection, entry: _prepare(connection, entry, synchronous))
     sa.event.listen(engine, "begin", _begin)
@@ -94,9 +96,9 @@ def _prepare(connection: DBAPIConnection, entry: ConnectionPoolEntry, synchronou
 
 
 def log_room(engine: sa.Engine) -> LogRoom | None:
-    """For who writes to SQLite and waits for the disk; None for a server, which sees to its log itself."""
-    database = engine.url.database
-    return LogRoom(database, _WAL_PAGES) if database and engine.dialect.name == "sqlite" else None
+    """For who writes to SQLite and waits for the disk; else None: a server sees to its own log."""
+    database, waits = engine.url.database, engine.get_execution_options().get("mindgraph_sync")
+    return LogRoom(database, _WAL_PAGES) if database and waits else None
 
 
 def _is_locked(error: BaseException) -> bool:

@@ -7,7 +7,6 @@ Types, parameter style and errors are SQLAlchemy's all the same, so a statement 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -123,7 +122,8 @@ def _every(cursor: Any) -> Sequence[Any]:
     return found
 
 
-_count = attrgetter("rowcount")
+def _count(cursor: Any) -> int:
+    return int(cursor.rowcount)
 
 
 class _Compiled:

@@ -7,9 +7,8 @@ it does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
@@ -256,8 +255,7 @@ value_holders = Table(
 """Whose checkpoints point to a value; one that nobody holds is collected, row and all."""
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(NamedTuple):
     """A condition on a table's rows, the same statement for everybody, and its values for one asker."""
 
     sql: sa.ColumnElement[bool]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -49,7 +49,7 @@ def watched_steps(step: Step) -> Iterator[None]:
 
         return running
 
-    begun, commit = set[Any](), Dialect.do_commit
+    begun, commit = set[Any](), cast(Any, Dialect.do_commit)
 
     def beginning(_: Any, cursor: Any, sql: str, *rest: Any) -> None:
         if sql == "BEGIN IMMEDIATE":

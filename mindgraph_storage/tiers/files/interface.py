@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -187,11 +188,16 @@ def artifact_path(trace_id: str, name: str, version: int, extension: str) -> str
     No two artifacts share one: the extension has no dot and the version no underscore. What no file name may
     hold is percent-encoded in the folder's name, and a name too long for a file system ends in its digest.
     """
+    return f"{_folder(trace_id)}/{name}_v{version}.{extension}"
+
+
+@lru_cache(1024)
+def _folder(trace_id: str) -> str:
     folder = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", trace_id)
-    if len(folder.encode()) > _FOLDER_BYTES:
-        kept = folder.encode()[:_FOLDER_BYTES].decode(errors="ignore")
-        folder = f"{kept}~{hashlib.sha256(trace_id.encode()).hexdigest()[:16]}"
-    return f"{folder}/{name}_v{version}.{extension}"
+    if len(folder.encode()) <= _FOLDER_BYTES:
+        return folder
+    kept = folder.encode()[:_FOLDER_BYTES].decode(errors="ignore")
+    return f"{kept}~{hashlib.sha256(trace_id.encode()).hexdigest()[:16]}"
 
 
 def beside(path: str) -> str:

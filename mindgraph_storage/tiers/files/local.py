@@ -12,7 +12,6 @@ import errno
 import hashlib
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,6 +24,7 @@ from urllib.parse import quote, unquote
 import fsspec
 
 from mindgraph_storage.errors import AlreadyExists, DataLoss, FailedPrecondition, InvalidArgument
+from mindgraph_storage.requests import new_upload_id
 from mindgraph_storage.tiers.disk_errors import translated
 from mindgraph_storage.tiers.durable import make_folder, sync_path, write_all
 from mindgraph_storage.tiers.files.interface import SignedUpload, Upload, mismatch, no_upload, orphan_name
@@ -83,7 +83,7 @@ class LocalFiles:
 
         Constant memory for any size. An error, of the chunks or of the disk, leaves nothing behind.
         """
-        upload_id = f"up_{uuid.uuid4().hex}"
+        upload_id = new_upload_id()
         left = iter(chunks)
         try:
             begun = _up_to(self._carry_up_to, left)

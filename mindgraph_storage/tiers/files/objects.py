@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,6 +28,7 @@ from mindgraph_storage.errors import (
     StorageError,
     Unavailable,
 )
+from mindgraph_storage.requests import new_upload_id
 from mindgraph_storage.tiers.disk_errors import translated
 from mindgraph_storage.tiers.durable import write_all
 from mindgraph_storage.tiers.files.interface import SignedUpload, Upload, mismatch, no_upload, orphan_name
@@ -67,7 +67,7 @@ class ObjectFiles:
     # ---------------------------------------------------------------- uploads
 
     def stage(self, chunks: Iterable[bytes]) -> Upload:
-        upload_id = _new_upload_id()
+        upload_id = new_upload_id()
         left = iter(chunks)
         begun = _up_to(max(self._carry_up_to, _PUT_UP_TO), left)
         size = sum(map(len, begun))
@@ -99,7 +99,7 @@ class ObjectFiles:
         return Upload(upload_id, size, f"sha256:{digest.hexdigest()}")
 
     def sign_upload(self, size_bytes: int, checksum: str, expires_in: int) -> SignedUpload:
-        upload_id = _new_upload_id()
+        upload_id = new_upload_id()
         signed = self._store.sign_put(_TEMP + upload_id, size_bytes, checksum, expires_in)
         if signed is None:
             raise FailedPrecondition(
@@ -301,10 +301,6 @@ class ObjectFiles:
             return [work(path) for path in paths]
         with ThreadPoolExecutor(min(len(paths), _AT_ONCE)) as threads:
             return list(threads.map(work, paths))
-
-
-def _new_upload_id() -> str:
-    return f"up_{uuid.uuid4().hex}"
 
 
 def _must_be_inside(path: str) -> None:
