@@ -22,7 +22,7 @@ from mindgraph_storage.client.transport import StagedUpload
 from mindgraph_storage.errors import DataLoss, FailedPrecondition, Unavailable
 from mindgraph_storage.requests import SignedUploadOutput, SignUpload
 from mindgraph_storage.tiers.disk_errors import translated
-from mindgraph_storage.tiers.ranges import Ranges
+from mindgraph_storage.tiers.ranges import Passing, Ranges
 from mindgraph_storage.tiers.verified import Verified
 
 __all__ = ["SignedUploads"]
@@ -76,19 +76,22 @@ class SignedUploads:
         stream = Verified(cast(IO[bytes], raw), shown, size_bytes, checksum)
         return BufferedReader(stream, min(size_bytes + 1, _CHUNK_BYTES))
 
-    def _read(self, url: str, start: int, length: int) -> bytes:
+    def _read(self, url: str, start: int, length: int, passing: Passing) -> bytes:
         with _translated(url):
             answer = self._http.get(url, headers={"range": f"bytes={start}-{start + length - 1}"})
         match answer.status_code:
             case 206:
-                return answer.content
+                data = answer.content
             case 200:  # the whole of it: an empty object has no ranges
-                return answer.content[start : start + length]
+                data = answer.content[start : start + length]
             case 416:
-                return b""
+                data = b""
             case 404:
                 raise DataLoss(f"the object {_without_signature(url)} of a registered artifact is gone")
-        raise _refused(answer)
+            case _:
+                raise _refused(answer)
+        passing(data)
+        return data
 
     def close(self) -> None:
         """Lets the connections go. Repeating it does nothing."""

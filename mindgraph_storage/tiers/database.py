@@ -139,7 +139,7 @@ def read(engine: sa.Engine) -> Iterator[sa.Connection]:
 def look(engine: sa.Engine) -> Iterator[sa.Connection]:
     """For one statement, which sees one state of the database by itself."""
     with translated(), engine.connect() as connection:
-        yield postgres.without_transaction(connection) if may_lose_locks(connection) else connection
+        yield connection
 
 
 def _snapshot(connection: sa.Connection) -> sa.Connection:
@@ -156,8 +156,7 @@ def write(engine: sa.Engine) -> Iterator[sa.Connection]:
 def connect_to_write(engine: sa.Engine) -> sa.Connection:
     """A connection whose transactions take the write lock when they begin."""
     with translated():
-        connection = engine.connect().execution_options(mindgraph_writes=True)
-        return postgres.without_transaction(connection) if may_lose_locks(connection) else connection
+        return engine.connect().execution_options(mindgraph_writes=True)
 
 
 class transaction:  # noqa: N801 - used like a function

@@ -23,7 +23,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from mindgraph_storage.errors import FailedPrecondition
 from mindgraph_storage.tiers.prepared import as_sqlalchemy
 
-__all__ = ["SCHEMA", "begin", "create_engine", "snapshot", "with_driver", "without_transaction"]
+__all__ = ["SCHEMA", "begin", "create_engine", "snapshot", "with_driver"]
 
 SCHEMA = "mindgraph"
 _WAIT_SECONDS, _IDLE_SECONDS, _CONNECT_SECONDS = 30, 60, 10
@@ -39,6 +39,9 @@ def with_driver(url: sa.URL) -> sa.URL:
 def create_engine(url: sa.URL, *, sync: bool, pool_size: int, **options: Any) -> sa.Engine:
     """An engine of at most ``pool_size`` connections; without ``sync`` a commit may be lost with the server.
 
+    Without ``begin`` or ``snapshot`` each statement is a transaction: the server is asked once and not three
+    times, and the driver changes no mode for it.
+
     Raises FailedPrecondition where the extra is not installed.
     """
     try:
@@ -46,6 +49,7 @@ def create_engine(url: sa.URL, *, sync: bool, pool_size: int, **options: Any) ->
             with_driver(url),
             pool_size=pool_size,
             max_overflow=0,
+            isolation_level="AUTOCOMMIT",
             connect_args={"connect_timeout": _CONNECT_SECONDS, "application_name": "mindgraph_storage"},
             **options,
         )
@@ -77,16 +81,11 @@ def snapshot(connection: sa.Connection) -> sa.Connection:
     return connection.execution_options(**_SNAPSHOT)
 
 
-def without_transaction(connection: sa.Connection) -> sa.Connection:
-    """Each of its statements is one: the server is asked once and not three times."""
-    return connection.execution_options(isolation_level="AUTOCOMMIT")
-
-
 def begin(connection: sa.Connection, within: Collection[str] | None, *, sync: bool) -> None:
     """Begins a transaction with the locks of these processes, or of the whole storage, in one message.
 
     Whoever holds a process's lock has a share in the storage's. All take them in the same order. Without
-    ``sync`` the commit may be lost with the server. The connection is one ``without_transaction``.
+    ``sync`` the commit may be lost with the server.
     """
     steps = ["BEGIN", *([] if sync else ["SET LOCAL synchronous_commit = off"])]
     if within is None:

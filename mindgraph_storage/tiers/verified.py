@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from io import RawIOBase
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from mindgraph_storage.errors import DataLoss, InvalidArgument
 from mindgraph_storage.tiers.disk_errors import translated
@@ -16,12 +16,15 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Verified(RawIOBase):
-    """Hashes what passes by and compares it at the end; reads a range only of bytes verified as a whole."""
+    """Hashes what passes by and compares it at the end; reads a range only of bytes verified as a whole.
+
+    A ``raw`` that has a ``digest`` hashes what it reads itself.
+    """
 
     def __init__(self, raw: IO[bytes], uri: str, size_bytes: int, checksum: str) -> None:
         self._raw, self._uri, self._size, self._checksum = raw, uri, size_bytes, checksum
-        self._position = 0
-        self._digest: Any = hashlib.sha256()  # None once the bytes are verified
+        self._position, self._is_verified = 0, False
+        self._digest: Any = None if hasattr(raw, "digest") else hashlib.sha256()
         if size_bytes == 0:
             self._pass(b"")
 
@@ -45,7 +48,7 @@ class Verified(RawIOBase):
         if target < 0:
             raise InvalidArgument(f"cannot seek to {target}, before the start of {self._uri}")
         if target != self._position:
-            while self._digest is not None:
+            while not self._is_verified:
                 self._pass(self._read_raw(_CHUNK_BYTES))
             self._position = self._raw.seek(target)
         return self._position
@@ -58,19 +61,21 @@ class Verified(RawIOBase):
         self._position += len(chunk)
         if chunk and self._position > self._size:
             raise DataLoss(f"{self._uri} is longer than it was", uri=self._uri)
-        if self._digest is None:
+        if self._is_verified:
             return
-        self._digest.update(chunk)
+        if self._digest is not None:
+            self._digest.update(chunk)
         if self._position == self._size:
             self._compare()
         elif not chunk:
             raise DataLoss(f"{self._uri} is shorter than it was", uri=self._uri)
 
     def _compare(self) -> None:
-        found = f"sha256:{self._digest.hexdigest()}"
+        digest = self._digest or cast(Any, self._raw).digest
+        found = f"sha256:{digest.hexdigest()}"
         if found != self._checksum:
             raise DataLoss(f"{self._uri} has changed: it is {found}, it was {self._checksum}", uri=self._uri)
-        self._digest = None
+        self._is_verified = True
 
     def readall(self) -> bytes:
         """The rest in one read, with one byte more that must not be there; the inherited one takes many."""

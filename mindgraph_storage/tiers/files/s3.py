@@ -18,16 +18,19 @@ from functools import cached_property
 from typing import Any
 
 import obstore
+from obstore import Bytes
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
 from mindgraph_storage.errors import InvalidArgument
 from mindgraph_storage.tiers.files.store import Found, not_reached, refused
+from mindgraph_storage.tiers.ranges import Passing, ignored
 
 __all__ = ["S3Objects"]
 
 _PART_BYTES = 5 << 20  # the least that S3 takes; so many parts at once are in memory
 _PARTS_AT_ONCE = 3
+_CHUNK_BYTES = 256 << 10  # of what is hashed while the next one comes
 _CONNECT_SECONDS, _REQUEST_SECONDS, _RETRY_SECONDS = 5, 60, 10
 _TRIES = 3
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -80,11 +83,19 @@ class S3Objects:
 
     # ---------------------------------------------------------------- reading
 
-    def read(self, key: str, start: int, length: int) -> bytes:
+    def read(self, key: str, start: int, length: int, passing: Passing = ignored) -> bytes:
         with self._translated(key):
             try:
                 found = obstore.get(self._store, key, options={"range": (start, start + length)})
-                return found.bytes().to_bytes()
+                if length <= _CHUNK_BYTES:
+                    data = found.bytes().to_bytes()
+                    passing(data)
+                    return data
+                chunks = list[bytes | Bytes]()
+                for chunk in found.stream(min_chunk_size=_CHUNK_BYTES):
+                    passing(chunk)
+                    chunks.append(chunk)
+                return b"".join(chunks)
             except BaseError as error:
                 if _status(error) == "416":  # the range begins at the end of the object or after it
                     return b""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mindgraph_storage.errors import FailedPrecondition, Unavailable
+from mindgraph_storage.tiers.ranges import Passing, ignored
 
 __all__ = ["Found", "ObjectStore", "not_reached", "refused"]
 
@@ -47,8 +48,11 @@ class ObjectStore(Protocol):
     def stat_with_checksum(self, key: str) -> Found | None:
         """As ``stat``, with the checksum if the store has one; may cost more."""
 
-    def read(self, key: str, start: int, length: int) -> bytes:
-        """A range; shorter where the object ends, empty at its end and after it."""
+    def read(self, key: str, start: int, length: int, passing: Passing = ignored) -> bytes:
+        """A range; shorter where the object ends, empty at its end and after it.
+
+        ``passing`` is given its bytes as they come.
+        """
 
     def delete(self, key: str) -> None:
         """Repeating it does nothing."""

@@ -17,6 +17,7 @@ import fsspec
 
 from mindgraph_storage.errors import FailedPrecondition, InvalidArgument, StorageError
 from mindgraph_storage.tiers.files.store import Found, not_reached, refused
+from mindgraph_storage.tiers.ranges import Passing, ignored
 
 __all__ = ["FsspecObjects"]
 
@@ -70,7 +71,7 @@ class FsspecObjects:
 
     stat_with_checksum = stat
 
-    def read(self, key: str, start: int, length: int) -> bytes:
+    def read(self, key: str, start: int, length: int, passing: Passing = ignored) -> bytes:
         with self._translated(key):
             try:
                 data: bytes = self._fs.cat_file(self._path(key), start=start, end=start + length)
@@ -80,6 +81,7 @@ class FsspecObjects:
                 if start < self._fs.info(self._path(key))["size"]:
                     raise
                 return b""
+            passing(data)
             return data
 
     def delete(self, key: str) -> None:
