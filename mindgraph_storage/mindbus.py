@@ -101,7 +101,6 @@ def name_of(url: URL) -> str:
 
 class _Connection(aio_pika.Connection):
     async def connect(self, timeout: TimeoutType = None) -> None:
-        self.kwargs["transport_factory"] = LenientTransport()
         try:
             await super().connect(timeout)
         except BaseException:
@@ -109,13 +108,24 @@ class _Connection(aio_pika.Connection):
             raise
 
 
-async def connect(url: URL, name: str) -> AbstractConnection:
-    """A connection that ends when it breaks. Raises Unavailable, or what has to be set right."""
+class _LenientConnection(_Connection):
+    async def connect(self, timeout: TimeoutType = None) -> None:
+        self.kwargs["transport_factory"] = LenientTransport()
+        await super().connect(timeout)
+
+
+async def connect(url: URL, name: str, *, takes_commands: bool = False) -> AbstractConnection:
+    """A connection that ends when it breaks. Raises Unavailable, or what has to be set right.
+
+    Who ``takes_commands`` is sent what anybody likes: such a connection survives it.
+    """
     if "heartbeat" not in url.query:
         url = url.update_query(heartbeat=_HEARTBEAT_SECONDS)
     try:
         return await aio_pika.connect(
-            url.update_query(name=name), timeout=_CONNECT_SECONDS, connection_class=_Connection
+            url.update_query(name=name),
+            timeout=_CONNECT_SECONDS,
+            connection_class=_LenientConnection if takes_commands else _Connection,
         )
     except (*BROKEN, asyncio.IncompleteReadError) as error:
         raise _refused(url, error) from None  # its text may hold the password

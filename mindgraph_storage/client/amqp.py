@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from aio_pika import DeliveryMode, Message
@@ -61,7 +61,8 @@ class MindBus:
         """
         parcel = _Parcel.of(command, self._timeout, self._url.user)
         loop, line = self._running()
-        return loop.run(line.ask(parcel))
+        answer: bytes = loop.run(partial(line.ask, parcel))
+        return answer
 
     def _running(self) -> tuple[_LoopThread, _Line]:
         if self._process != os.getpid():
@@ -95,25 +96,24 @@ class _LoopThread:
         self._thread = threading.Thread(target=self._work, name="mindgraph-bus", daemon=True)
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """Waits, on any other thread; an interrupt there cancels the work. Raises FailedPrecondition where it
-        ends meanwhile, or has ended.
+    def run(self, begin: Callable[[Future[ResultT]], None]) -> ResultT:
+        """Has the work begun on the loop and waits, on any other thread, for what the future is told.
+
+        Raises FailedPrecondition where the loop ends meanwhile, or has ended.
         """
+        told: Future[ResultT] = Future()
         with self._asking:
             if self._is_ending:
-                work.close()
                 raise FailedPrecondition("the storage is closed")
-            running = asyncio.run_coroutine_threadsafe(work, self._loop)
-            self._asked.add(running)
+            self._asked.add(told)
+            self._loop.call_soon_threadsafe(begin, told)
         try:
-            return running.result()
+            return told.result()
         except CancelledError:
             raise FailedPrecondition("the storage was closed while it was asked") from None
-        except BaseException:
-            running.cancel()
-            raise
         finally:
-            self._asked.discard(running)
+            told.cancel()  # after an interrupt nobody waits any more
+            self._asked.discard(told)
 
     def end(self, work: Coroutine[Any, Any, None]) -> None:
         """Does this last work and waits for the end; a finalizer that is on this very thread does not."""
@@ -173,6 +173,18 @@ class _Parcel:
         )
 
 
+class _Asked:
+    """A command that waits for its answer, and whoever waits for that on another thread."""
+
+    __slots__ = ("correlation_id", "limit", "parcel", "patience", "publishing", "told")
+
+    def __init__(self, parcel: _Parcel, told: Future[bytes]) -> None:
+        self.parcel, self.told, self.correlation_id = parcel, told, os.urandom(16).hex()
+        self.limit: asyncio.TimerHandle
+        self.patience: asyncio.TimerHandle
+        self.publishing: asyncio.Task[None]
+
+
 class _Line:
     """The connection and what is waiting on it. Everything here runs on the one loop."""
 
@@ -181,58 +193,71 @@ class _Line:
         self._opening = asyncio.Lock()
         self._connection: AbstractConnection | None = None
         self._exchange: AbstractExchange | None = None
-        self._waiting: dict[str, asyncio.Future[bytes]] = {}
+        self._waiting: dict[str, _Asked] = {}
+        self._looking: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Future[None]] = set()
 
-    async def ask(self, parcel: _Parcel) -> bytes:
-        try:
-            async with asyncio.timeout(parcel.timeout):
-                return await self._ask(parcel)
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"no answer came in {parcel.timeout:g} s; the command may have been carried out, "
-                "sending it again is safe",
-                timeout_seconds=parcel.timeout,
-            ) from None
-        except StorageError:  # an Unavailable is a ConnectionError
-            raise
-        except BROKEN as error:
-            raise self._lost(error) from error
+    def ask(self, parcel: _Parcel, told: Future[bytes]) -> None:
+        """Sends the command; ``told`` gets the answer, or the StorageError that says why there is none."""
+        loop, asked = asyncio.get_running_loop(), _Asked(parcel, told)
+        self._waiting[asked.correlation_id] = asked
+        asked.limit = loop.call_later(parcel.timeout, self._give_up, asked)
+        asked.patience = loop.call_later(_PATIENCE_SECONDS, self._look, asked)
+        asked.publishing = loop.create_task(self._publish(asked))
 
-    async def _ask(self, parcel: _Parcel) -> bytes:
-        exchange = self._exchange
-        if exchange is None:
-            exchange = await self._open()
-        correlation_id = uuid.uuid4().hex
-        answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[correlation_id] = answered
-        publishing = asyncio.create_task(self._publish(exchange, parcel, correlation_id, answered))
+    async def _publish(self, asked: _Asked) -> None:
+        """Publishes and waits for the broker to confirm, which may come after the answer."""
         try:
-            while not (await asyncio.wait([answered], timeout=_PATIENCE_SECONDS))[0]:
-                await self._must_be_served(parcel.key)
-            return answered.result()
-        finally:
-            self._waiting.pop(correlation_id, None)
-            publishing.cancel()
-
-    async def _publish(
-        self,
-        exchange: AbstractExchange,
-        parcel: _Parcel,
-        correlation_id: str,
-        answered: asyncio.Future[bytes],
-    ) -> None:
-        """Publishes and waits for the broker to confirm; a failure is what the command gets as its answer."""
-        try:
-            await exchange.publish(parcel.message(correlation_id), parcel.key, mandatory=True)
+            exchange = self._exchange or await self._open()
+            message = asked.parcel.message(asked.correlation_id)
+            await exchange.publish(message, asked.parcel.key, mandatory=True)
         except PublishError:
-            _fail(answered, _unserved(parcel.key))
+            self._fail(asked, _unserved(asked.parcel.key))
         except DeliveryError:
-            _fail(answered, Unavailable("the broker did not take the command", queue=parcel.key))
+            self._fail(asked, Unavailable("the broker did not take the command", queue=asked.parcel.key))
+        except StorageError as error:  # an Unavailable is a ConnectionError
+            self._fail(asked, error)
         except BROKEN as error:
-            _fail(answered, self._lost(error))
+            self._fail(asked, self._lost(error))
         except ValueError as error:  # a routing key that is too long
-            _fail(answered, InvalidArgument(f"target_node: {error}"))
+            self._fail(asked, InvalidArgument(f"target_node: {error}"))
+        except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
+            is_open = self._exchange is not None  # aiormq raises a bare Exception where it is closing
+            self._fail(asked, error if is_open else self._lost(error))
+
+    def _give_up(self, asked: _Asked) -> None:
+        seconds = asked.parcel.timeout
+        asked.publishing.cancel()
+        told = f"no answer came in {seconds:g} s; the command may have been carried out, "
+        self._fail(asked, DeadlineExceeded(f"{told}sending it again is safe", timeout_seconds=seconds))
+
+    def _look(self, asked: _Asked) -> None:
+        """Where the answer takes a while: there may be nobody to give it."""
+        looking = asyncio.get_running_loop().create_task(self._see_to(asked))
+        self._looking.add(looking)
+        looking.add_done_callback(self._looking.discard)
+
+    async def _see_to(self, asked: _Asked) -> None:
+        try:
+            await self._must_be_served(asked.parcel.key)
+        except StorageError as error:
+            self._fail(asked, error)
+        except BROKEN as error:
+            self._fail(asked, self._lost(error))
+        if asked.correlation_id in self._waiting:
+            loop = asyncio.get_running_loop()
+            asked.patience = loop.call_later(_PATIENCE_SECONDS, self._look, asked)
+
+    def _ended(self, asked: _Asked) -> bool:
+        """It waits no longer; whether it did, and somebody wants to know."""
+        asked.limit.cancel()
+        asked.patience.cancel()
+        is_waiting = self._waiting.pop(asked.correlation_id, None) is not None
+        return is_waiting and asked.told.set_running_or_notify_cancel()
+
+    def _fail(self, asked: _Asked, error: Exception) -> None:
+        if self._ended(asked):
+            asked.told.set_exception(error)
 
     async def _must_be_served(self, key: str) -> None:
         """Raises Unavailable where commands wait in a queue that nobody takes them from."""
@@ -263,14 +288,14 @@ class _Line:
         return await mindbus.declare_exchange(channel)
 
     async def _on_answer(self, message: AbstractIncomingMessage) -> None:
-        answered = self._waiting.get(message.correlation_id or "")
-        if answered is not None and not answered.done():
-            answered.set_result(message.body)
+        asked = self._waiting.get(message.correlation_id or "")
+        if asked is not None and self._ended(asked):
+            asked.told.set_result(message.body)
 
     def _on_close(self, channel: AbstractChannel | None, error: BaseException | None) -> None:
         """The line is gone: what waited is told, the next command opens another."""
-        for answered in self._waiting.values():
-            _fail(answered, self._lost(error))
+        for asked in list(self._waiting.values()):
+            self._fail(asked, self._lost(error))
         self._let_go()
 
     def _let_go(self) -> None:
@@ -292,18 +317,13 @@ class _Line:
         self._let_go()
         if self._closing:
             await asyncio.wait(self._closing, timeout=_PATIENCE_SECONDS)
-        for answered in self._waiting.values():
-            answered.cancel()
+        for asked in self._waiting.values():
+            asked.told.cancel()
 
 
 async def _closed(connection: AbstractConnection) -> None:
     with suppress(*BROKEN):
         await connection.close()
-
-
-def _fail(answered: asyncio.Future[bytes], error: Exception) -> None:
-    if not answered.done():
-        answered.set_exception(error)
 
 
 def _unserved(key: str) -> Unavailable:

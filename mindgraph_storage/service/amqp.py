@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import aio_pika
 from aio_pika import DeliveryMode, Message
@@ -91,7 +91,7 @@ class MindBusNode:
             if stop.is_set():
                 return None
             with attempt:
-                return await mindbus.connect(self._url, f"mindgraph {self.name}")
+                return await mindbus.connect(self._url, f"mindgraph {self.name}", takes_commands=True)
         return None
 
     def passport(self) -> dict[str, Any]:
@@ -157,26 +157,18 @@ class _Session:
             queues.append(queue)
         return queues
 
-    def _on_message(self, message: AbstractIncomingMessage) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._handle(message))
+    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+        task = cast(asyncio.Task[None], asyncio.current_task())
         self._underway.add(task)
-        task.add_done_callback(self._underway.discard)
-        return task
-
-    async def _handle(self, message: AbstractIncomingMessage) -> None:
         try:
             await self._take(message)
         except BROKEN as error:  # it was not acknowledged: the broker delivers it again
             _log.warning("an answer could not be sent", extra={"reason": _told(error)})
+        finally:
+            self._underway.discard(task)
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
-        loop = asyncio.get_running_loop()
-        arrived = loop.time()
-
-        def work() -> Outcome:
-            return outcome_of(message, self._node.service, loop.time() - arrived)
-
-        outcome = await loop.run_in_executor(self._pool, work)
+        outcome = await self._carried_out(message)
         if outcome.unreadable is not None:
             await self._dead.publish(dead_letter(message, outcome.unreadable), "")
         if outcome.answer is not None and message.reply_to:
@@ -184,6 +176,30 @@ class _Session:
         for event in outcome.events:
             await self._tell(event.name, event.data, event.event_id, message, outcome.traceparent)
         await message.ack()
+
+    def _carried_out(self, message: AbstractIncomingMessage) -> asyncio.Future[Outcome]:
+        """On a thread: it may wait for the disk, or for another service."""
+        loop = asyncio.get_running_loop()
+        arrived, carried_out = loop.time(), loop.create_future()
+
+        def tell(outcome: Outcome | None, error: BaseException | None) -> None:
+            if carried_out.done():  # the connection is gone, and who waited with it
+                return
+            if error is None:
+                carried_out.set_result(outcome)
+            else:
+                carried_out.set_exception(error)
+
+        def work() -> None:
+            try:
+                outcome = outcome_of(message, self._node.service, loop.time() - arrived)
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                loop.call_soon_threadsafe(tell, None, error)
+            else:
+                loop.call_soon_threadsafe(tell, outcome, None)
+
+        self._pool.submit(work)
+        return carried_out
 
     async def _answer(self, message: AbstractIncomingMessage, reply_to: str, answer: bytes) -> None:
         """Directly: on the channel of the acknowledgement, ahead of it. To a queue: confirmed."""

@@ -134,10 +134,11 @@ def test_an_outage_that_outlives_the_graph(
             outage.begin(part, after=after)
             refs = run(face, pipeline(storage), thread)["refs"]
             assert set(refs) == {"plan", "left", "right", "end"}
+            has_begun = len(outage.tried) > after  # what a step tells may go in fewer commands than before
             outage.end()
             report = storage.flush_buffer()
             assert (report.left, report.refused) == (0, 0)
-            assert report.registered > 0 or part == "files"
+            assert report.registered > 0 or part == "files" or not has_begun
             assert told(storage, thread) == expected
             found = storage.list_artifacts(trace_id=thread)
             assert {m.id for m in found} >= {ref["artifact_id"] for ref in refs.values()}

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -161,9 +161,14 @@ def test_who_asks_is_told_when_it_ends(seconds: float) -> None:
     async def last() -> None:
         """Nothing is left to do."""
 
+    hanging = set[asyncio.Task[None]]()
+
+    def begin(_: Future[None]) -> None:
+        hanging.add(asyncio.get_running_loop().create_task(hang()))
+
     def ask() -> None:
         with pytest.raises(FailedPrecondition, match="was closed"):
-            loop.run(hang())
+            loop.run(begin)
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
@@ -172,7 +177,7 @@ def test_who_asks_is_told_when_it_ends(seconds: float) -> None:
     asking.join(SECONDS)
     assert not asking.is_alive()
     with pytest.raises(FailedPrecondition, match="is closed"):
-        loop.run(last())
+        loop.run(begin)
 
 
 def test_a_storage_that_is_dropped_closes(service: Service, broker: RabbitMQ, data_dir: Path) -> None:
