@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 import weakref
@@ -137,6 +138,7 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
     service, _ = _open_service(settings, settings.operators, registers=False)
 
     def ready() -> None:
+        gc.freeze()  # what is here now stays: it need not be looked through again and again
         on_ready()
         if settings.collect_every:
             service.collect_every(settings.collect_every)

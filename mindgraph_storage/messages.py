@@ -8,10 +8,10 @@ other. No message carries content.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
+from random import getrandbits
 from typing import Any, Generic, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -167,7 +167,7 @@ def _event(
 ) -> bytes:
     event = {
         "specversion": "1.0",
-        "id": event_id or os.urandom(16).hex(),
+        "id": event_id or f"{getrandbits(128):032x}",
         "source": source,
         "type": kind,
         "time": _now(),

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from random import getrandbits
 from typing import Any, TypeVar
 
 from aio_pika import DeliveryMode, Message
@@ -179,7 +180,7 @@ class _Asked:
     __slots__ = ("correlation_id", "limit", "parcel", "patience", "publishing", "told")
 
     def __init__(self, parcel: _Parcel, told: Future[bytes]) -> None:
-        self.parcel, self.told, self.correlation_id = parcel, told, os.urandom(16).hex()
+        self.parcel, self.told, self.correlation_id = parcel, told, f"{getrandbits(128):032x}"
         self.limit: asyncio.TimerHandle
         self.patience: asyncio.TimerHandle
         self.publishing: asyncio.Task[None]

@@ -12,7 +12,8 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from pydantic_core import from_json, to_json
@@ -83,13 +84,12 @@ def _sqlite_engine(url: sa.URL, sync: bool) -> sa.Engine:
     )
     synchronous = "FULL" if sync else "NORMAL"
     sa.event.listen(engine, "connect", lambda connection, entry: _prepare(connection, entry, synchronous))
-    sa.event.listen(engine, "begin", _begin)
     return engine
 
 
 def _prepare(connection: DBAPIConnection, entry: ConnectionPoolEntry, synchronous: str) -> None:
     entry.info.update(synchronous=synchronous, if_synced=synchronous)
-    connection.isolation_level = None  # transactions begin in _begin, not in the driver
+    connection.isolation_level = None  # transactions begin here, not in the driver
     _use_wal(connection)
     for pragma in (f"synchronous={synchronous}", f"wal_autocheckpoint={_WAL_PAGES}", "foreign_keys=ON"):
         connection.cursor().execute(f"PRAGMA {pragma}")
@@ -116,34 +116,95 @@ def _use_wal(connection: DBAPIConnection) -> None:
     connection.cursor().execute("PRAGMA journal_mode=WAL")
 
 
-def _begin(connection: sa.Connection) -> None:
-    """One that writes has begun by itself (``transaction``)."""
-    if not connection.get_execution_options().get("mindgraph_writes"):
-        _run(connection, "BEGIN")
-
-
 def _run(connection: sa.Connection, statement: str) -> None:
     """Through the driver: SQLAlchemy's own way to run a statement takes longer than this one does."""
     with as_sqlalchemy(connection, statement):
         connection.dialect.do_execute_no_params(connection.connection.cursor(), statement)
 
 
-@contextmanager
-def read(engine: sa.Engine) -> Iterator[sa.Connection]:
+class look:  # noqa: N801 - used like a function
+    """For one statement, which sees one state of the database by itself.
+
+    Connections to read with are kept when they are given back: to get one of SQLAlchemy's pool takes as long
+    as it takes SQLite to find an artifact.
+    """
+
+    __slots__ = ("_connection", "_engine")
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> sa.Connection:
+        with translated():
+            try:
+                self._connection = _kept_of(self._engine).pop()
+            except IndexError:
+                self._connection = self._engine.connect()
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with translated():
+            self._give_back(error)
+        translated().__exit__(kind, error, trace)
+
+    def _give_back(self, error: BaseException | None) -> None:
+        connection, kept = self._connection, _kept_of(self._engine)
+        if error is not None or len(kept) >= _most_kept(self._engine):
+            if connection.invalidated:  # a server that let one go has let all go
+                _let_go(self._engine)
+            connection.close()
+            return
+        if connection.in_transaction():  # as SQLAlchemy sees it
+            connection.rollback()
+        kept.append(connection)
+
+
+class read(look):  # noqa: N801 - used like a function
     """A transaction that sees one state of the database."""
-    with translated(), engine.connect() as connection, _snapshot(connection).begin():
-        yield connection
+
+    __slots__ = ()
+
+    def __enter__(self) -> sa.Connection:
+        connection = super().__enter__()
+        try:
+            with translated():
+                _run(connection, postgres.SNAPSHOT if may_lose_locks(connection) else "BEGIN")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _give_back(self, error: BaseException | None) -> None:
+        if error is None:
+            with as_sqlalchemy(self._connection, "ROLLBACK"):
+                self._connection.dialect.do_rollback(self._connection.connection)
+        super()._give_back(error)
 
 
-@contextmanager
-def look(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """For one statement, which sees one state of the database by itself."""
-    with translated(), engine.connect() as connection:
-        yield connection
+_kept: WeakKeyDictionary[sa.Engine, list[sa.Connection]] = WeakKeyDictionary()
 
 
-def _snapshot(connection: sa.Connection) -> sa.Connection:
-    return postgres.snapshot(connection) if may_lose_locks(connection) else connection
+def _kept_of(engine: sa.Engine) -> list[sa.Connection]:
+    if (kept := _kept.get(engine)) is None:
+        kept = _kept.setdefault(engine, [])
+        sa.event.listen(engine, "engine_disposed", _let_go)
+    return kept
+
+
+def _let_go(engine: sa.Engine) -> None:
+    """With the engine's others: SQLite ends its log with the last connection."""
+    kept = _kept_of(engine)
+    while kept:
+        connection = kept.pop()
+        connection.invalidate()
+        connection.close()
+
+
+def _most_kept(engine: sa.Engine) -> int:
+    """Of a pool there is always one left for the writer, and one for whoever writes beside it."""
+    return cast(sa.QueuePool, engine.pool).size() - 2
 
 
 @contextmanager

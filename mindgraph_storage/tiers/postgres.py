@@ -23,12 +23,13 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from mindgraph_storage.errors import FailedPrecondition
 from mindgraph_storage.tiers.prepared import as_sqlalchemy
 
-__all__ = ["SCHEMA", "begin", "create_engine", "snapshot", "with_driver"]
+__all__ = ["SCHEMA", "SNAPSHOT", "begin", "create_engine", "with_driver"]
 
 SCHEMA = "mindgraph"
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+"""Begins a transaction that sees one state of the database."""
 _WAIT_SECONDS, _IDLE_SECONDS, _CONNECT_SECONDS = 30, 60, 10
 _STORAGE = 0x6D696E64  # a number that no trace_id's lock has: those are odd
-_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 def with_driver(url: sa.URL) -> sa.URL:
@@ -39,7 +40,7 @@ def with_driver(url: sa.URL) -> sa.URL:
 def create_engine(url: sa.URL, *, sync: bool, pool_size: int, **options: Any) -> sa.Engine:
     """An engine of at most ``pool_size`` connections; without ``sync`` a commit may be lost with the server.
 
-    Without ``begin`` or ``snapshot`` each statement is a transaction: the server is asked once and not three
+    Without ``begin`` or ``SNAPSHOT`` each statement is a transaction: the server is asked once and not three
     times, and the driver changes no mode for it.
 
     Raises FailedPrecondition where the extra is not installed.
@@ -74,11 +75,6 @@ def _prepare(connection: DBAPIConnection, settings: dict[str, str]) -> None:
     cursor.execute("; ".join(f"SET {name} = '{value}'" for name, value in settings.items()))
     cursor.close()
     connection.commit()
-
-
-def snapshot(connection: sa.Connection) -> sa.Connection:
-    """Its transactions see one state of the database."""
-    return connection.execution_options(**_SNAPSHOT)
 
 
 def begin(connection: sa.Connection, within: Collection[str] | None, *, sync: bool) -> None:
