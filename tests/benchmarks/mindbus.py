@@ -27,8 +27,8 @@ from .rounds import alternate, say, stopwatch
 
 __all__ = ["measure"]
 
-_TRIPS = 400
-_SAVES = 96
+_TRIPS = 1600
+_SAVES = 320
 _SIZE = 2000
 _AT_ONCE = (1, 16)
 _PLAIN, _PROTOCOL, _OURS, _SAVED = "bare echo", "bare echo, protocol's queue", "get_artifact", "save 2 KB"
