@@ -1,0 +1,74 @@
+"""Connections to read with are kept, and are never in anybody's way."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from mindgraph_storage.errors import StorageError
+from mindgraph_storage.tiers import database
+from mindgraph_storage.tiers.tables import processes
+
+COUNT = sa.select(sa.func.count()).select_from(processes)
+ONE = "INSERT INTO processes VALUES ('t', 'completed', '2025-12-19', '2025-12-19')"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+    """An empty storage's database."""
+    engine = database.open_database(f"sqlite:///{tmp_path / 'storage.db'}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.mark.parametrize("reading", [database.look, database.read])
+def test_the_next_one_gets_the_same(engine: sa.Engine, reading: type[database.look]) -> None:
+    """It is in no transaction then: what was written meanwhile is seen."""
+    with reading(engine) as first:
+        assert first.scalar(COUNT) == 0
+    with database.write(engine) as writing:
+        writing.exec_driver_sql(ONE)
+    with reading(engine) as second:
+        assert second is first
+        assert second.scalar(COUNT) == 1
+
+
+def test_a_transaction_sees_one_state(engine: sa.Engine) -> None:
+    """Whatever is written meanwhile."""
+    with database.read(engine) as reading:
+        assert reading.scalar(COUNT) == 0
+        with database.write(engine) as writing:
+            writing.exec_driver_sql(ONE)
+        assert reading.scalar(COUNT) == 0
+
+
+def test_one_that_failed_is_not_kept(engine: sa.Engine) -> None:
+    with pytest.raises(StorageError), database.read(engine) as failed:
+        failed.exec_driver_sql("SELECT * FROM nowhere")
+    with database.read(engine) as reading:
+        assert reading is not failed
+
+
+def test_some_are_left_for_others(engine: sa.Engine) -> None:
+    """However many read at once, two of the pool are not kept."""
+    with ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(database.look(engine)).scalar(COUNT)
+    pool = engine.pool
+    assert isinstance(pool, sa.QueuePool)
+    assert pool.checkedout() == pool.size() - 2
+
+
+def test_none_outlives_the_engine(engine: sa.Engine, tmp_path: Path) -> None:
+    """SQLite ends its log with the last connection; one that is kept would keep it."""
+    with database.look(engine) as reading:
+        reading.scalar(COUNT)
+    engine.dispose()
+    assert not (tmp_path / "storage.db-wal").exists()
+    with closing(sqlite3.connect(tmp_path / "storage.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM processes").fetchone() == (0,)
