@@ -492,7 +492,10 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         agent_id: str | None = None,
         traceparent: str | None = None,
     ) -> Asked:
-        """Who asks here and now; ``agent_id`` and ``from_within`` instead of those that are found."""
+        """Who asks here and now; ``agent_id`` and ``from_within`` instead of those that are found.
+
+        ``traceparent`` is the trace context (W3C) to pass on.
+        """
         place = self._place()
         asker = self._asker(place) if agent_id is None else agent_of(agent_id)
         within = from_within or (place.trace_id if place else self._within)
