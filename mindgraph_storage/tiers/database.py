@@ -9,6 +9,7 @@ outside it is a race.
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from types import TracebackType
@@ -151,14 +152,16 @@ class look:  # noqa: N801 - used like a function
 
     def _give_back(self, error: BaseException | None) -> None:
         connection, kept = self._connection, _kept_of(self._engine)
-        if error is not None or len(kept) >= _most_kept(self._engine):
-            if connection.invalidated:  # a server that let one go has let all go
-                _let_go(self._engine)
-            connection.close()
-            return
-        if connection.in_transaction():  # as SQLAlchemy sees it
-            connection.rollback()
-        kept.append(connection)
+        if error is None:
+            if connection.in_transaction():  # as SQLAlchemy sees it
+                connection.rollback()
+            with _keeping:
+                if len(kept) < _most_kept(self._engine):
+                    kept.append(connection)
+                    return
+        elif connection.invalidated:  # a server that let one go has let all go
+            _let_go(self._engine)
+        connection.close()
 
 
 class read(look):  # noqa: N801 - used like a function
@@ -171,8 +174,8 @@ class read(look):  # noqa: N801 - used like a function
         try:
             with translated():
                 _run(connection, postgres.SNAPSHOT if may_lose_locks(connection) else "BEGIN")
-        except BaseException:
-            connection.close()
+        except BaseException as error:
+            super()._give_back(error)
             raise
         return connection
 
@@ -184,6 +187,7 @@ class read(look):  # noqa: N801 - used like a function
 
 
 _kept: WeakKeyDictionary[sa.Engine, list[sa.Connection]] = WeakKeyDictionary()
+_keeping = threading.Lock()
 
 
 def _kept_of(engine: sa.Engine) -> list[sa.Connection]:
@@ -196,8 +200,9 @@ def _kept_of(engine: sa.Engine) -> list[sa.Connection]:
 def _let_go(engine: sa.Engine) -> None:
     """With the engine's others: SQLite ends its log with the last connection."""
     kept = _kept_of(engine)
-    while kept:
-        connection = kept.pop()
+    with _keeping:
+        gone, kept[:] = kept[:], []
+    for connection in gone:
         connection.invalidate()
         connection.close()
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from mindgraph_storage.errors import StorageError
 from mindgraph_storage.tiers import database
+from mindgraph_storage.tiers.database_errors import TryAgain
 from mindgraph_storage.tiers.prepared import Prepared
 from mindgraph_storage.tiers.tables import processes
 
@@ -54,6 +55,26 @@ def test_one_that_failed_is_not_kept(engine: sa.Engine) -> None:
         failed.exec_driver_sql("SELECT * FROM nowhere")
     with database.read(engine) as reading:
         assert reading is not failed
+
+
+def test_a_lost_one_takes_the_others_along(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that was restarted has lost them all; the next reader finds a new one at once."""
+    with database.look(engine), database.look(engine), database.look(engine):
+        pass
+    monkeypatch.setattr(engine.dialect, "is_disconnect", lambda *_: True)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.dialect, "do_execute_no_params", _lost)
+        with pytest.raises(TryAgain), database.read(engine):
+            pass
+    with database.read(engine) as reading:
+        assert reading.scalar(COUNT) == 0
+    pool = engine.pool
+    assert isinstance(pool, sa.QueuePool)
+    assert pool.checkedout() == 1
+
+
+def _lost(*_: object) -> None:
+    raise sqlite3.OperationalError("gone")
 
 
 def test_some_are_left_for_others(engine: sa.Engine) -> None:
