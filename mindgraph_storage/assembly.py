@@ -138,7 +138,6 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
     service, _ = _open_service(settings, settings.operators, registers=False)
 
     def ready() -> None:
-        gc.freeze()  # what is here now stays: it need not be looked through again and again
         on_ready()
         if settings.collect_every:
             service.collect_every(settings.collect_every)
@@ -150,6 +149,8 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
             workers=settings.workers,
             heartbeat_seconds=settings.heartbeat_seconds,
         )
+        gc.collect()
+        gc.freeze()  # what is here now stays: it need not be looked through again and again
         asyncio.run(_until_signalled(node.run, ready))
     finally:
         service.close()

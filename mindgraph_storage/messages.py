@@ -34,6 +34,7 @@ __all__ = [
     "encode_event",
     "encode_request",
     "encode_result",
+    "new_message_id",
 ]
 
 OPERATOR = "operator"
@@ -149,9 +150,9 @@ def _answer(
 
 
 def encode_event(
-    event_id: str, source: str, data: Mapping[str, Any], *, traceparent: str | None = None
+    event_id: str | None, source: str, data: Mapping[str, Any], *, traceparent: str | None = None
 ) -> bytes:
-    """``ai.team.event``: what happened. The same id from the same source is the same event."""
+    """``ai.team.event``: what happened. The same id from one source is the same event; None is a new one."""
     carried = {"traceparent": traceparent}
     return _event(_EVENT, source, carried, data, exclude_none=True, event_id=event_id)
 
@@ -167,7 +168,7 @@ def _event(
 ) -> bytes:
     event = {
         "specversion": "1.0",
-        "id": event_id or f"{getrandbits(128):032x}",
+        "id": event_id or new_message_id(),
         "source": source,
         "type": kind,
         "time": _now(),
@@ -176,6 +177,11 @@ def _event(
         "data": data,
     }
     return to_json(event, exclude_none=exclude_none)
+
+
+def new_message_id() -> str:
+    """It tells messages apart and is no secret."""
+    return f"{getrandbits(128):032x}"
 
 
 def _known(values: Mapping[str, str | None]) -> dict[str, str]:

@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from random import getrandbits
 from typing import Any, TypeVar
 
 from aio_pika import DeliveryMode, Message
@@ -34,6 +33,7 @@ from mindgraph_storage.errors import (
     StorageError,
     Unavailable,
 )
+from mindgraph_storage.messages import new_message_id
 from mindgraph_storage.mindbus import BROKEN, CONTENT_TYPE, DIRECT_REPLY, Priority
 
 __all__ = ["MindBus"]
@@ -180,7 +180,7 @@ class _Asked:
     __slots__ = ("correlation_id", "limit", "parcel", "patience", "publishing", "told")
 
     def __init__(self, parcel: _Parcel, told: Future[bytes]) -> None:
-        self.parcel, self.told, self.correlation_id = parcel, told, f"{getrandbits(128):032x}"
+        self.parcel, self.told, self.correlation_id = parcel, told, new_message_id()
         self.limit: asyncio.TimerHandle
         self.patience: asyncio.TimerHandle
         self.publishing: asyncio.Task[None]
@@ -212,19 +212,22 @@ class _Line:
             exchange = self._exchange or await self._open()
             message = asked.parcel.message(asked.correlation_id)
             await exchange.publish(message, asked.parcel.key, mandatory=True)
-        except PublishError:
-            self._fail(asked, _unserved(asked.parcel.key))
-        except DeliveryError:
-            self._fail(asked, Unavailable("the broker did not take the command", queue=asked.parcel.key))
-        except StorageError as error:  # an Unavailable is a ConnectionError
-            self._fail(asked, error)
-        except BROKEN as error:
-            self._fail(asked, self._lost(error))
-        except ValueError as error:  # a routing key that is too long
-            self._fail(asked, InvalidArgument(f"target_node: {error}"))
         except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
-            is_open = self._exchange is not None  # aiormq raises a bare Exception where it is closing
-            self._fail(asked, error if is_open else self._lost(error))
+            self._fail(asked, self._reason(error, asked.parcel.key))
+
+    def _reason(self, error: Exception, key: str) -> Exception:
+        """Why there will be no answer."""
+        match error:
+            case PublishError():
+                return _unserved(key)
+            case DeliveryError():
+                return Unavailable("the broker did not take the command", queue=key)
+            case StorageError():  # before those that are broken: an Unavailable is a ConnectionError
+                return error
+            case ValueError():  # a routing key that is too long
+                return InvalidArgument(f"target_node: {error}")
+        is_closing = self._exchange is None  # then aiormq raises a bare Exception
+        return self._lost(error) if is_closing or isinstance(error, BROKEN) else error
 
     def _give_up(self, asked: _Asked) -> None:
         seconds = asked.parcel.timeout
@@ -241,10 +244,8 @@ class _Line:
     async def _see_to(self, asked: _Asked) -> None:
         try:
             await self._must_be_served(asked.parcel.key)
-        except StorageError as error:
-            self._fail(asked, error)
-        except BROKEN as error:
-            self._fail(asked, self._lost(error))
+        except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
+            self._fail(asked, self._reason(error, asked.parcel.key))
         if asked.correlation_id in self._waiting:
             loop = asyncio.get_running_loop()
             asked.patience = loop.call_later(_PATIENCE_SECONDS, self._look, asked)

@@ -481,25 +481,16 @@ class StorageClient(AbstractContextManager["StorageClient"], AbstractAsyncContex
         self._must_be_open()
         if self.unsent and not isinstance(request, (RecordEvents, BeatRun)):
             self.unsent.send_first()
+        asked = self.asked(from_within=from_within, agent_id=agent_id)
         with tracing.span(request, tracing.CLIENT) as traceparent:
-            asked = self.asked(from_within=from_within, agent_id=agent_id, traceparent=traceparent)
-            return self._delivery.send(request, asked)
+            return self._delivery.send(request, asked._replace(traceparent=traceparent))
 
-    def asked(
-        self,
-        *,
-        from_within: str | None = None,
-        agent_id: str | None = None,
-        traceparent: str | None = None,
-    ) -> Asked:
-        """Who asks here and now; ``agent_id`` and ``from_within`` instead of those that are found.
-
-        ``traceparent`` is the trace context (W3C) to pass on.
-        """
+    def asked(self, *, from_within: str | None = None, agent_id: str | None = None) -> Asked:
+        """Who asks here and now; ``agent_id`` and ``from_within`` instead of those that are found."""
         place = self._place()
         asker = self._asker(place) if agent_id is None else agent_of(agent_id)
         within = from_within or (place.trace_id if place else self._within)
-        return Asked(asker, within, place.task_id if place else None, traceparent)
+        return Asked(asker, within, place.task_id if place else None)
 
     def new_journal(self) -> Journal | None:
         """Where a run writes down what it tells; None where this machine's disk is not to be relied on."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -198,12 +198,21 @@ class Delivery:
 
     # ---------------------------------------------------------------- content
 
-    def uploaded(self, chunks: Iterable[bytes]) -> _Uploaded:
+    @contextmanager
+    def uploaded(self, chunks: Iterable[bytes]) -> Iterator[StagedUpload]:
         """Content written where the service finds it, or else into the buffer, to be registered meanwhile.
 
         An exception on the way discards it.
         """
-        return _Uploaded(self, chunks)
+        upload = self._stage(chunks)
+        self._sources[upload.upload_id] = chunks
+        try:
+            yield upload
+        except BaseException:
+            self._discard(upload.upload_id)
+            raise
+        finally:
+            del self._sources[upload.upload_id]
 
     def _stage(self, chunks: Iterable[bytes]) -> StagedUpload:
         if not self._buffer.takes_any:
@@ -341,27 +350,6 @@ class Delivery:
         self._files.broken.set()
         self._flusher.close(wait=wait)
         self._transport.close()
-
-
-class _Uploaded:
-    """Around what is done with an upload."""
-
-    __slots__ = ("_chunks", "_delivery", "_upload")
-
-    def __init__(self, delivery: Delivery, chunks: Iterable[bytes]) -> None:
-        self._delivery, self._chunks = delivery, chunks
-
-    def __enter__(self) -> StagedUpload:
-        self._upload = upload = self._delivery._stage(self._chunks)
-        self._delivery._sources[upload.upload_id] = self._chunks
-        return upload
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        del self._delivery._sources[self._upload.upload_id]
-        if error is not None:
-            self._delivery._discard(self._upload.upload_id)
 
 
 def _told(request: Request[Any]) -> Sequence[Request[Any]]:

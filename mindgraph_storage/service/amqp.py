@@ -219,7 +219,7 @@ class _Session:
         traceparent: str | None = None,
     ) -> None:
         event = encode_event(
-            event_id or str(uuid.uuid4()),
+            event_id,
             self._node.name,
             {"event": name, **data},
             traceparent=traceparent,

@@ -110,7 +110,10 @@ class ArtifactActions:
         extension = extension_of(request.content_type)
         wanted = artifact_path(request.trace_id, request.name, version, extension)
         path = transaction.place(request.upload_id, wanted)
-        inputs = request.context.input_artifacts or []
+        context = request.context
+        if context.input_artifacts is None:
+            context = context.model_copy(update={"input_artifacts": []})
+        inputs = context.input_artifacts or []
         manifest = {
             **{name: getattr(request, name) for name in _AS_REQUESTED},
             "id": _free_id(request, standing),
@@ -120,9 +123,7 @@ class ArtifactActions:
             "created_at": now,
             "status": "completed",
             "owner": asker.agent_id,
-            "context": request.context
-            if request.context.input_artifacts is inputs
-            else request.context.model_copy(update={"input_artifacts": inputs}),
+            "context": context,
         }
         transaction.insert(artifacts.INSERT, artifacts.row_of(manifest, path, request.where), *_keys(request))
         for row in artifacts.input_rows(manifest["id"], inputs):

@@ -147,14 +147,23 @@ class look:  # noqa: N801 - used like a function
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with translated():
+            if error is None:
+                try:
+                    self._end()
+                except BaseException as failure:
+                    self._give_back(failure)
+                    raise
             self._give_back(error)
         translated().__exit__(kind, error, trace)
+
+    def _end(self) -> None:
+        """Of what SQLAlchemy takes for a transaction."""
+        if self._connection.in_transaction():
+            self._connection.rollback()
 
     def _give_back(self, error: BaseException | None) -> None:
         connection, kept = self._connection, _kept_of(self._engine)
         if error is None:
-            if connection.in_transaction():  # as SQLAlchemy sees it
-                connection.rollback()
             with _keeping:
                 if len(kept) < _most_kept(self._engine):
                     kept.append(connection)
@@ -175,15 +184,14 @@ class read(look):  # noqa: N801 - used like a function
             with translated():
                 _run(connection, postgres.SNAPSHOT if may_lose_locks(connection) else "BEGIN")
         except BaseException as error:
-            super()._give_back(error)
+            self._give_back(error)
             raise
         return connection
 
-    def _give_back(self, error: BaseException | None) -> None:
-        if error is None:
-            with as_sqlalchemy(self._connection, "ROLLBACK"):
-                self._connection.dialect.do_rollback(self._connection.connection)
-        super()._give_back(error)
+    def _end(self) -> None:
+        super()._end()
+        with as_sqlalchemy(self._connection, "ROLLBACK"):
+            self._connection.dialect.do_rollback(self._connection.connection)
 
 
 _kept: WeakKeyDictionary[sa.Engine, list[sa.Connection]] = WeakKeyDictionary()
@@ -222,7 +230,7 @@ def write(engine: sa.Engine) -> Iterator[sa.Connection]:
 def connect_to_write(engine: sa.Engine) -> sa.Connection:
     """A connection whose transactions take the write lock when they begin."""
     with translated():
-        return engine.connect().execution_options(mindgraph_writes=True)
+        return engine.connect()
 
 
 class transaction:  # noqa: N801 - used like a function

@@ -14,11 +14,14 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from mindgraph_storage.tiers.durable import write_all
+
 __all__ = ["LogRoom"]
 
 _HEADER_BYTES, _FRAME_BYTES = 32, 4096 + 24
 _COMMITS_BETWEEN_LOOKS = 4
 _FIRST_FRAMES = 64
+_APPENDING = os.O_WRONLY | os.O_APPEND  # and nothing that makes one
 _SPARE = 16
 """Room is made on a disk where this many times as much is free: to be fast is no reason to fill it."""
 
@@ -39,7 +42,9 @@ class LogRoom:
         self._commits += 1
         if self._commits % _COMMITS_BETWEEN_LOOKS != 1 or (self._thread and self._thread.is_alive()):
             return
-        with suppress(OSError):  # it is then as fast as without
+        with suppress(
+            OSError, RuntimeError
+        ):  # no disk, or no thread at the program's end: as fast as without
             frames = max(0, self._log.stat().st_size - _HEADER_BYTES) // _FRAME_BYTES
             if frames < self._most and self._is_half_full(frames):
                 wanted = min(self._most, max(_FIRST_FRAMES, 2 * frames))
@@ -57,15 +62,11 @@ class LogRoom:
 
     def _extend(self, frames: int) -> None:
         size = frames * _FRAME_BYTES
-        with suppress(OSError):
-            log = os.open(self._log, os.O_WRONLY | os.O_APPEND)  # never makes one
-            try:
-                disk = os.fstatvfs(log)
-                if disk.f_bavail * disk.f_frsize > _SPARE * size:
-                    os.write(log, bytes(size))
-                    os.fdatasync(log)
-            finally:
-                os.close(log)
+        with suppress(OSError), os.fdopen(os.open(self._log, _APPENDING), "ab", buffering=0) as log:
+            disk = os.fstatvfs(log.fileno())
+            if disk.f_bavail * disk.f_frsize > _SPARE * size:
+                write_all(log, bytes(size))
+                os.fdatasync(log.fileno())
 
     def close(self) -> None:
         """Waits for room that is being made."""

@@ -50,9 +50,12 @@ def test_it_doubles_as_it_fills(tmp_path: Path, database: sqlite3.Connection) ->
     assert _log(tmp_path).stat().st_size == HEADER + 64 * FRAME
     _commit(room)
     assert _log(tmp_path).stat().st_size == HEADER + 64 * FRAME  # it is not half full
+    made = set[int]()
     for number in range(MOST):
         database.execute("INSERT INTO t VALUES (?, ?)", (number, bytes(3000)))
         _commit(room)
+        made.add((_log(tmp_path).stat().st_size - HEADER) // FRAME)
+    assert made >= {64, 128, 256, MOST}
     full = _log(tmp_path).stat().st_size
     assert full > HEADER + MOST * FRAME  # SQLite's own, after that
     _commit(room, 40)

@@ -73,6 +73,37 @@ def test_a_lost_one_takes_the_others_along(engine: sa.Engine, monkeypatch: pytes
     assert pool.checkedout() == 1
 
 
+def test_one_that_is_lost_at_the_end(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is not kept either, nor are the others; what was read is not given out as if nothing were wrong."""
+    with database.look(engine), database.look(engine), database.look(engine):
+        pass
+    monkeypatch.setattr(engine.dialect, "is_disconnect", lambda *_: True)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.dialect, "do_rollback", _lost)
+        with pytest.raises(TryAgain), database.read(engine) as lost:
+            NONE.one(lost, {})
+    with database.read(engine) as reading:
+        assert reading is not lost
+    pool = engine.pool
+    assert isinstance(pool, sa.QueuePool)
+    assert pool.checkedout() == 1
+
+
+def test_a_transaction_that_lost_its_connection(engine: sa.Engine) -> None:
+    """Is not committed on another one."""
+
+    def write() -> None:
+        with database.write(engine) as writing:
+            writing.exec_driver_sql(ONE)
+            writing.invalidate()
+            writing.rollback()
+
+    with pytest.raises(TryAgain):
+        write()
+    with database.read(engine) as reading:
+        assert reading.scalar(COUNT) == 0
+
+
 def _lost(*_: object) -> None:
     raise sqlite3.OperationalError("gone")
 
