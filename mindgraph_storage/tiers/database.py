@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from types import TracebackType
@@ -123,25 +124,11 @@ def _run(connection: sa.Connection, statement: str) -> None:
         connection.dialect.do_execute_no_params(connection.connection.cursor(), statement)
 
 
-class look:  # noqa: N801 - used like a function
-    """For one statement, which sees one state of the database by itself.
+class _Use(ABC):
+    """Of a connection: ends well with ``_end``, and in any case with ``_give_back``."""
 
-    Connections to read with are kept when they are given back: to get one of SQLAlchemy's pool takes as long
-    as it takes SQLite to find an artifact.
-    """
-
-    __slots__ = ("_connection", "_engine")
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-
-    def __enter__(self) -> sa.Connection:
-        with translated():
-            try:
-                self._connection = _kept_of(self._engine).pop()
-            except IndexError:
-                self._connection = self._engine.connect()
-        return self._connection
+    __slots__ = ("_connection",)
+    _connection: sa.Connection
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -155,6 +142,33 @@ class look:  # noqa: N801 - used like a function
                     raise
             self._give_back(error)
         translated().__exit__(kind, error, trace)
+
+    @abstractmethod
+    def _end(self) -> None: ...
+
+    @abstractmethod
+    def _give_back(self, error: BaseException | None) -> None: ...
+
+
+class look(_Use):  # noqa: N801 - used like a function
+    """For one statement, which sees one state of the database by itself.
+
+    Connections to read with are kept when they are given back: to get one of SQLAlchemy's pool takes as long
+    as it takes SQLite to find an artifact.
+    """
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> sa.Connection:
+        with translated():
+            try:
+                self._connection = _kept_of(self._engine).pop()
+            except IndexError:
+                self._connection = self._engine.connect()
+        return self._connection
 
     def _end(self) -> None:
         """Of what SQLAlchemy takes for a transaction."""
@@ -233,7 +247,7 @@ def connect_to_write(engine: sa.Engine) -> sa.Connection:
         return engine.connect()
 
 
-class transaction:  # noqa: N801 - used like a function
+class transaction(_Use):  # noqa: N801 - used like a function
     """Committed at the end, rolled back by an exception.
 
     Without ``sync`` the commit survives the process; it is on disk with the next one that is synced.
@@ -241,7 +255,7 @@ class transaction:  # noqa: N801 - used like a function
     The driver begins and ends it: SQLAlchemy takes as long over that as SQLite takes over the transaction.
     """
 
-    __slots__ = ("_began", "_connection", "_sync", "_within")
+    __slots__ = ("_began", "_sync", "_within")
 
     def __init__(
         self, connection: sa.Connection, *, sync: bool = True, within: Collection[str] | None = None
@@ -259,21 +273,7 @@ class transaction:  # noqa: N801 - used like a function
             self._began = connection.connection.dbapi_connection
         return connection
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with translated():
-            if error is None:
-                try:
-                    self._commit()
-                except BaseException:
-                    self._roll_back()
-                    raise
-            else:
-                self._roll_back()
-        translated().__exit__(kind, error, trace)
-
-    def _commit(self) -> None:
+    def _end(self) -> None:
         connection = self._connection
         if connection.invalidated or connection.connection.dbapi_connection is not self._began:
             raise TryAgain("the connection to the database was lost in a transaction")
@@ -283,8 +283,10 @@ class transaction:  # noqa: N801 - used like a function
             with as_sqlalchemy(connection, "COMMIT"):
                 connection.dialect.do_commit(connection.connection)
 
-    def _roll_back(self) -> None:
+    def _give_back(self, error: BaseException | None) -> None:
         connection = self._connection
+        if error is None:
+            return
         if connection.in_transaction():
             connection.rollback()
         elif not connection.invalidated:

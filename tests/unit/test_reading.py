@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import cast
 
 import pytest
 import sqlalchemy as sa
@@ -59,8 +60,7 @@ def test_one_that_failed_is_not_kept(engine: sa.Engine) -> None:
 
 def test_a_lost_one_takes_the_others_along(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that was restarted has lost them all; the next reader finds a new one at once."""
-    with database.look(engine), database.look(engine), database.look(engine):
-        pass
+    _keep_three(engine)
     monkeypatch.setattr(engine.dialect, "is_disconnect", lambda *_: True)
     with monkeypatch.context() as patch:
         patch.setattr(engine.dialect, "do_execute_no_params", _lost)
@@ -68,15 +68,12 @@ def test_a_lost_one_takes_the_others_along(engine: sa.Engine, monkeypatch: pytes
             pass
     with database.read(engine) as reading:
         assert reading.scalar(COUNT) == 0
-    pool = engine.pool
-    assert isinstance(pool, sa.QueuePool)
-    assert pool.checkedout() == 1
+    assert _taken(engine) == 1
 
 
 def test_one_that_is_lost_at_the_end(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is not kept either, nor are the others; what was read is not given out as if nothing were wrong."""
-    with database.look(engine), database.look(engine), database.look(engine):
-        pass
+    _keep_three(engine)
     monkeypatch.setattr(engine.dialect, "is_disconnect", lambda *_: True)
     with monkeypatch.context() as patch:
         patch.setattr(engine.dialect, "do_rollback", _lost)
@@ -84,9 +81,7 @@ def test_one_that_is_lost_at_the_end(engine: sa.Engine, monkeypatch: pytest.Monk
             NONE.one(lost, {})
     with database.read(engine) as reading:
         assert reading is not lost
-    pool = engine.pool
-    assert isinstance(pool, sa.QueuePool)
-    assert pool.checkedout() == 1
+    assert _taken(engine) == 1
 
 
 def test_a_transaction_that_lost_its_connection(engine: sa.Engine) -> None:
@@ -104,6 +99,16 @@ def test_a_transaction_that_lost_its_connection(engine: sa.Engine) -> None:
         assert reading.scalar(COUNT) == 0
 
 
+def _keep_three(engine: sa.Engine) -> None:
+    with database.look(engine), database.look(engine), database.look(engine):
+        pass
+
+
+def _taken(engine: sa.Engine) -> int:
+    """How many connections are out of the pool: those in use, and those that are kept."""
+    return cast(sa.QueuePool, engine.pool).checkedout()
+
+
 def _lost(*_: object) -> None:
     raise sqlite3.OperationalError("gone")
 
@@ -113,9 +118,7 @@ def test_some_are_left_for_others(engine: sa.Engine) -> None:
     with ExitStack() as stack:
         for _ in range(8):
             stack.enter_context(database.look(engine)).scalar(COUNT)
-    pool = engine.pool
-    assert isinstance(pool, sa.QueuePool)
-    assert pool.checkedout() == pool.size() - 2
+    assert _taken(engine) == cast(sa.QueuePool, engine.pool).size() - 2
 
 
 def test_none_outlives_the_engine(engine: sa.Engine, tmp_path: Path) -> None:
