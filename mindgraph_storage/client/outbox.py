@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mindgraph_storage.client.journal import Journal, forget
 from mindgraph_storage.errors import ResourceExhausted, StorageError
@@ -24,13 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["Outbox", "Unsent", "may_pass"]
 
 
-class _Entry:
-    """An event, and whether the journal has it."""
+class _Entry(NamedTuple):
+    """An event, and whether it is to survive the loss of power when it is sent."""
 
-    __slots__ = ("is_written", "sync", "told")
+    told: Told
+    sync: bool
 
-    def __init__(self, told: Told, sync: bool) -> None:
-        self.told, self.sync, self.is_written = told, sync, False
+
+class _Taken(NamedTuple):
+    """What waited: the first ``written`` of it stand on these pages."""
+
+    entries: list[_Entry]
+    written: int
+    pages: list[Path]
 
 
 class Outbox:
@@ -38,7 +43,8 @@ class Outbox:
 
     def __init__(self, client: StorageClient, trace_id: str) -> None:
         self._client, self._trace_id, self._pid = client, trace_id, os.getpid()
-        self._waiting: deque[_Entry] = deque()
+        self._waiting: list[_Entry] = []  # its own operations need no lock, so that add takes none
+        self._written = 0  # of these, from the first on
         self._asked, self._journal = client.asked(from_within=trace_id), client.new_journal()
         self._sending, self._writing = threading.Lock(), threading.Lock()
         self._is_due = self._is_stuck = False
@@ -52,14 +58,9 @@ class Outbox:
         self._waiting.append(_Entry(told, sync))
         self._client.unsent.add(self)
 
-    def holds(self, kind: type[Told]) -> bool:
-        """An event of this class waits."""
-        return any(isinstance(entry.told, kind) for entry in self._waiting.copy())
-
     def forget(self) -> None:
         """Drops what waits."""
-        _, pages = self._taken()
-        forget(pages)
+        forget(self._take().pages)
         self._client.unsent.discard(self)
 
     def write_down(self) -> None:
@@ -78,17 +79,19 @@ class Outbox:
         except StorageError:
             self.send()
             return
+        self.send_soon()
+
+    def send_soon(self) -> None:
+        """Has what was added sent a moment later, with what comes meanwhile; takes no lock, as ``add``."""
         if not self._is_due:
             self._is_due = True
             self._client.heartbeat.send_soon(self)
 
     def _write_down(self, journal: Journal) -> None:
         with self._writing:
-            new = [entry for entry in self._waiting.copy() if not entry.is_written]
-            if new:
-                journal.write(self._asked.write_down([entry.told for entry in new]))
-            for entry in new:
-                entry.is_written = True
+            if new := self._waiting[self._written :]:
+                journal.write(self._asked.write_down(entry.told for entry in new))
+                self._written += len(new)
 
     def send(self) -> None:
         """Returns when all that was added is written; raises what hinders it, or hindered ``try_to_send``.
@@ -118,13 +121,14 @@ class Outbox:
                 self._client.unsent.add(self)
 
     def _send(self) -> None:
-        taken, pages = self._taken()
+        taken = self._take()
+        pages = taken.pages
         try:
-            if taken:
-                self._client.request(_command(taken), from_within=self._trace_id)
+            if taken.entries:
+                self._client.request(_command(taken.entries), from_within=self._trace_id)
         except BaseException as error:
             if may_pass(error):
-                self._put_back(taken, pages)
+                self._put_back(taken)
                 pages = []
             raise
         else:
@@ -135,18 +139,21 @@ class Outbox:
             if self._waiting:
                 self._client.unsent.add(self)
 
-    def _taken(self) -> tuple[list[_Entry], list[Path]]:
-        """What waits, and where it is written down."""
+    def _take(self) -> _Taken:
         with self._writing:
             self._is_due = False
-            taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            return taken, self._journal.turn() if self._journal else []
+            entries, written = self._waiting[:], self._written
+            del self._waiting[: len(entries)]
+            self._written = 0
+            return _Taken(entries, written, self._journal.turn() if self._journal else [])
 
-    def _put_back(self, taken: list[_Entry], pages: list[Path]) -> None:
+    def _put_back(self, taken: _Taken) -> None:
+        """Before what came meanwhile, which may be written down again: to tell it twice changes nothing."""
         with self._writing:
-            self._waiting.extendleft(reversed(taken))
+            self._waiting[:0] = taken.entries
+            self._written = taken.written
             if self._journal is not None:
-                self._journal.put_back(pages)
+                self._journal.put_back(taken.pages)
 
 
 def _command(entries: Sequence[_Entry]) -> RecordEvents:

@@ -108,22 +108,22 @@ class _Recording(PassingSaver):
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        if (send := self._note(config, task_id)) is not None:
-            send()
+        if (tell := self._note(config, task_id)) is not None:
+            tell()
         self.inner.put_writes(config, writes, task_id, task_path)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        if (send := self._note(config, task_id)) is not None:
-            await asyncio.to_thread(send)
+        if (tell := self._note(config, task_id)) is not None:
+            await asyncio.to_thread(tell)
         await self.inner.aput_writes(config, writes, task_id, task_path)
 
     def _note(self, config: RunnableConfig, task_id: str) -> Callable[[], None] | None:
         """What is to be done before the writes are persisted."""
-        recorder = _recorder(config)
-        must_send = recorder and recorder.write_from(task_id, config["configurable"]["checkpoint_id"])
-        return recorder.outbox.send if recorder and must_send else None
+        if (recorder := _recorder(config)) is None:
+            return None
+        return recorder.write_from(task_id, config["configurable"]["checkpoint_id"])
 
     def _link(
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
@@ -174,9 +174,10 @@ def _as_told(persisted: CheckpointTuple, recorder: RunRecorder) -> LinkCheckpoin
 def _recorder(config: RunnableConfig) -> RunRecorder | None:
     """The run this checkpoint belongs to; a child graph on a thread of its own is none of its caller's."""
     thread_id = thread_of(config["configurable"])
-    around = (recorder for recorder in reversed(recorders_of(config)) if recorder.thread_id == thread_id)
-    found = next(around, None)
-    return found if isinstance(found, RunRecorder) else None
+    for recorder in reversed(recorders_of(config)):
+        if recorder.thread_id == thread_id:
+            return recorder if isinstance(recorder, RunRecorder) else None
+    return None
 
 
 def recording(inner: BaseCheckpointSaver[Any], storage: StorageClient) -> BaseCheckpointSaver[Any]:

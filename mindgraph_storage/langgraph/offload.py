@@ -66,6 +66,8 @@ class OffloadingSaver(FreeingSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        if self.values.leaves(checkpoint["channel_values"].values()):
+            return self.inner.put(config, checkpoint, metadata, new_versions)
         parts, thread_id = self._parts(config, checkpoint), thread_of(config["configurable"])
         self.values.store(parts, thread_id)
         small, written = _with(checkpoint, parts), _written(new_versions, checkpoint, parts)
@@ -81,6 +83,8 @@ class OffloadingSaver(FreeingSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        if self.values.leaves(checkpoint["channel_values"].values()):
+            return await self.inner.aput(config, checkpoint, metadata, new_versions)
         parts, thread_id = self._parts(config, checkpoint), thread_of(config["configurable"])
         await self._astore(parts, thread_id)
         small, written = _with(checkpoint, parts), _written(new_versions, checkpoint, parts)
@@ -92,6 +96,9 @@ class OffloadingSaver(FreeingSaver):
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
+        if self.values.leaves(value for _, value in writes):
+            self.inner.put_writes(config, writes, task_id, task_path)
+            return
         parts, thread_id = self._parts_of(config, writes), thread_of(config["configurable"])
         self.values.store(parts, thread_id)
         self.inner.put_writes(config, _kept(parts), task_id, task_path)
@@ -100,6 +107,9 @@ class OffloadingSaver(FreeingSaver):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
+        if self.values.leaves(value for _, value in writes):
+            await self.inner.aput_writes(config, writes, task_id, task_path)
+            return
         parts, thread_id = self._parts_of(config, writes), thread_of(config["configurable"])
         await self._astore(parts, thread_id)
         await self.inner.aput_writes(config, _kept(parts), task_id, task_path)

@@ -28,6 +28,9 @@ class Recent(Generic[KeyT, ValueT]):
         self._entries: OrderedDict[KeyT, ValueT] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def get(self, key: KeyT) -> ValueT | None:
         """The value of this key, used just now; None where there is none any more."""
         with self._lock:

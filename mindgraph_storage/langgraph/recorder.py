@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from langgraph.callbacks import GraphCallbackHandler, GraphInterruptEvent
@@ -36,8 +35,7 @@ _MOST_ERROR_CHARACTERS = 2000
 _BEFORE_ALL = -(2**31)
 
 
-@dataclass(frozen=True)
-class _Enclosing:
+class _Enclosing(NamedTuple):
     """The step around a callback, where its writes are checkpointed, its attempt and the outermost one."""
 
     namespace: str
@@ -79,6 +77,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         self._told_from: dict[str, str | None] = {}
         self._kept: set[str] = set()
         self._unheld = {_BEFORE_ALL}  # an earlier run may have saved what the first checkpoint holds
+        self._began_with: int | None = None  # its first superstep
         self._interrupted = False
         self._handed_out_at: float | None = None
 
@@ -167,19 +166,21 @@ class RunRecorder(GraphCallbackHandler, Recorder):
             self.outbox.add(found)
         self._checkpoints[found.checkpoint_ns] = found.checkpoint_id
 
-    def write_from(self, task_id: str, checkpoint_id: str) -> bool:
-        """A task that began from this checkpoint has writes; True: send before they are persisted.
+    def write_from(self, task_id: str, checkpoint_id: str) -> Callable[[], None] | None:
+        """A task that began from this checkpoint has writes; what is to be done before they are persisted.
 
-        With them the task is done and never runs again, so that nobody else would tell how it ended. Where
-        nothing runs beside it and it saved nothing, what comes next tells soon enough.
+        With them the task is done and never runs again, so that nobody else would tell how it ended. What
+        it saved counts by that, wherever the thread goes on. Where nothing runs beside it and it saved
+        nothing, what comes next tells soon enough.
         """
         told_from = self._told_from.pop(task_id, checkpoint_id)
         if told_from != checkpoint_id and self.thread_id is not None:
             began = {"trace_id": self.trace_id, "thread_id": self.thread_id, "checkpoint_id": checkpoint_id}
             self.outbox.add(BeginFrom(task_id=task_id, **began))
-        has_saved = task_id in self._kept
-        self._kept.discard(task_id)
-        return has_saved or (bool(self._attempts) and self.outbox.holds(FinishStep))
+        if task_id in self._kept:
+            self._kept.discard(task_id)
+            return self.outbox.send
+        return self.outbox.write_down if self._attempts else None
 
     def link(self, made: LinkCheckpoint) -> bool:
         """A checkpoint was persisted; True: send now, because it makes visible what was saved.
@@ -190,6 +191,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         self._checkpoints[made.checkpoint_ns] = made.checkpoint_id
         shows = self._shows_saved(made)
         self.outbox.add(made, sync=shows)
+        self.outbox.send_soon()
         return shows
 
     def _shows_saved(self, made: LinkCheckpoint) -> bool:
@@ -250,6 +252,8 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         attempt_id = str(uuid.uuid4())
         root_attempt_id, superstep = enclosing.root_attempt_id, metadata["langgraph_step"]
         root_superstep = enclosing.root_superstep if root_attempt_id else superstep
+        if self._began_with is None:
+            self._began_with = root_superstep
         self._enclosing[run_id] = _Enclosing(
             namespace, graph_ns, attempt_id, root_attempt_id or attempt_id, root_superstep
         )
@@ -318,10 +322,9 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         self.outbox.add(ended, sync=is_kept and bool(self._checkpoints))
 
     def _has_saved(self, attempt: Attempt, enclosing: _Enclosing) -> bool:
-        """It did itself, or, at the root level, something may have inside it: in this run or one before."""
-        is_root = enclosing.root_attempt_id == attempt.attempt_id
-        inside = is_root and not self._unheld.isdisjoint({_BEFORE_ALL, enclosing.root_superstep})
-        return attempt.loads.has_saved or inside
+        """It did itself, or something may have inside it: in this run, or where it goes on from one before."""
+        superstep = enclosing.root_superstep
+        return attempt.loads.has_saved or superstep in self._unheld or superstep == self._began_with
 
 
 def _now() -> datetime:

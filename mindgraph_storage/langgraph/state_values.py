@@ -15,7 +15,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -64,8 +64,7 @@ class Pointer:
         return cls(value[_MARK], value["trace_id"], value["holder"], value["kind"])
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One value on its way into a checkpoint; with a pointer the checkpoint keeps that.
 
     ``data`` are the bytes to store before.
@@ -99,6 +98,10 @@ class StateValues:
         """What is known of a checkpoint's channels: the version, and the pointer kept for it, if any."""
 
     # ---------------------------------------------------------------- on the way into a checkpoint
+
+    def leaves(self, values: Iterable[Any]) -> bool:
+        """Nothing is to be stored here, none of these looks like a pointer, and none was seen before."""
+        return self._over is None and not self.in_checkpoints and not any(map(Pointer.of, values))
 
     def part(
         self, channel: str, value: Any, serde: SerializerProtocol, trace_id: str | None, thread_id: str | None

@@ -136,7 +136,7 @@ _OF_A_LOST_RUN = sa.and_(  # that was killed before it could tell
 _PRODUCED = Prepared(
     steps.update()
     .where(
-        steps.c.trace_id == sa.bindparam("its_trace_id"),
+        steps.c.trace_id.concat("") == sa.bindparam("its_trace_id"),  # not by an index: see below
         steps.c.thread_id == sa.bindparam("its_thread_id"),
         steps.c.graph_ns == sa.bindparam("its_checkpoint_ns"),
         sa.or_(*(steps.c.status == status for status in ENDED_WELL)),  # an IN cannot be prepared
@@ -148,6 +148,10 @@ _PRODUCED = Prepared(
     )
     .values(produced_checkpoint_id=sa.bindparam("its_checkpoint_id"))
 )
+"""The attempts of a thread that no checkpoint holds yet are few. SQLite would as soon go by the process, whose
+attempts are all there ever were: by which of the two, the order in which the indexes were made decides.
+"""
+
 _GONE = "its process ended without finishing it"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -95,7 +96,10 @@ def _has_any(connection: sa.Connection) -> bool:
 def _create(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
-    metadata.create_all(connection, checkfirst=False)
+    for table in metadata.sorted_tables:
+        connection.execute(sa.schema.CreateTable(table))
+        for index in sorted(table.indexes, key=attrgetter("name")):  # a set, and SQLite's plans go by order
+            connection.execute(sa.schema.CreateIndex(index))
     _version.create(connection)
     connection.execute(_version.insert().values(version_num=HEAD))
 
