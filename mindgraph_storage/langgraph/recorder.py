@@ -322,9 +322,10 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         self.outbox.add(ended, sync=is_kept and bool(self._checkpoints))
 
     def _has_saved(self, attempt: Attempt, enclosing: _Enclosing) -> bool:
-        """It did itself, or something may have inside it: in this run, or where it goes on from one before."""
+        """It did itself, or something may have inside it: in this run, or where that goes on from another."""
         superstep = enclosing.root_superstep
-        return attempt.loads.has_saved or superstep in self._unheld or superstep == self._began_with
+        goes_on = superstep == self._began_with and _BEFORE_ALL in self._unheld
+        return attempt.loads.has_saved or goes_on or superstep in self._unheld
 
 
 def _now() -> datetime:

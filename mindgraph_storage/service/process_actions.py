@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from pydantic import BaseModel
@@ -38,11 +39,26 @@ from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.liveness import Liveness
 from mindgraph_storage.service.writer import Transaction, Writer
 from mindgraph_storage.tiers import artifacts, database, lineage, process_state
-from mindgraph_storage.tiers.process_state import RunningRun
+from mindgraph_storage.tiers.process_state import Links, RunningRun
 
 __all__ = ["ProcessActions"]
 
 _MOST_REMEMBERED = 10_000
+
+
+class _WholeStep(NamedTuple):
+    """An attempt that ended right after it began: one row, written once."""
+
+    began: StartStep
+    ended: FinishStep
+
+
+class _Telling(NamedTuple):
+    """What is told in one transaction, and by whom."""
+
+    connection: sa.Connection
+    asker: Asker
+    links: Links
 
 
 class ProcessActions:
@@ -54,7 +70,7 @@ class ProcessActions:
     def __init__(self, engine: sa.Engine, writer: Writer, liveness: Liveness) -> None:
         self._engine, self._writer, self._liveness = engine, writer, liveness
         self._entered: set[tuple[str, str]] = set()
-        self._writes: dict[type[Told], Callable[[sa.Connection, Any, Asker, datetime], None]] = {
+        self._writes: dict[type[Told], Callable[[_Telling, Any, datetime], None]] = {
             StartRun: self._start_run,
             FinishRun: self._finish_run,
             StartStep: self._start_step,
@@ -87,8 +103,14 @@ class ProcessActions:
     def _write(self, events: Sequence[Told], asker: Asker, *, sync: bool) -> Done:
         def work(transaction: Transaction) -> None:
             connection = transaction.connection
-            for event in events:
-                self._writes[type(event)](connection, event, asker, event.at or _now())
+            links = Links(connection, _checkpoints_of(events))
+            telling = _Telling(connection, asker, links)
+            for event in _together(events):
+                if isinstance(event, _WholeStep):
+                    self._whole_step(telling, event)
+                else:
+                    self._writes[type(event)](telling, event, event.at or _now())
+            links.end()
 
         self._writer.write(work, sync=sync, within=asker.trace_id)  # where it acts, as it must
         self._remember(events)
@@ -100,7 +122,8 @@ class ProcessActions:
             self._entered.clear()
         self._entered.update((e.trace_id, e.agent_id) for e in events if isinstance(e, StartStep))
 
-    def _start_run(self, connection: sa.Connection, event: StartRun, asker: Asker, at: datetime) -> None:
+    def _start_run(self, telling: _Telling, event: StartRun, at: datetime) -> None:
+        connection, asker, _ = telling
         asker.must_act_in(event.trace_id, event.action)
         begun_in = process_state.find_run(connection, event.run_id)
         if begun_in is None:
@@ -119,37 +142,50 @@ class ProcessActions:
         if alive and not event.nested and not self._liveness.is_past(at):
             raise _in_use(alive[0])
 
-    def _finish_run(self, connection: sa.Connection, event: FinishRun, asker: Asker, at: datetime) -> None:
-        found = process_state.find_run(connection, event.run_id)
-        trace_id = _act_in(asker, found, event.action, "run", event.run_id)
-        process_state.finish_run(connection, event, trace_id, at)
+    def _finish_run(self, telling: _Telling, event: FinishRun, at: datetime) -> None:
+        found = process_state.find_run(telling.connection, event.run_id)
+        trace_id = _act_in(telling.asker, found, event.action, "run", event.run_id)
+        process_state.finish_run(telling.connection, event, trace_id, at)
 
-    def _start_step(self, connection: sa.Connection, event: StartStep, asker: Asker, at: datetime) -> None:
-        asker.must_act_in(event.trace_id, event.action)
-        is_new = process_state.start_step(connection, event, at)
+    def _whole_step(self, telling: _Telling, event: _WholeStep) -> None:
+        began, ended = event
+        if self._begin(telling, began, began.at or _now(), ended):
+            _note_loads(telling.connection, ended)
+        else:
+            self._finish_step(telling, ended, ended.at or _now())
+
+    def _start_step(self, telling: _Telling, event: StartStep, at: datetime) -> None:
+        self._begin(telling, event, at)
+
+    def _begin(
+        self, telling: _Telling, event: StartStep, at: datetime, ended: FinishStep | None = None
+    ) -> bool:
+        """Whether the attempt is new; with ``ended`` a new one is closed too."""
+        connection = telling.connection
+        telling.asker.must_act_in(event.trace_id, event.action)
+        is_new = process_state.start_step(connection, event, at, ended)
         if not is_new and process_state.find_run(connection, event.run_id) != event.trace_id:
             raise NotFound(f"there is no run {event.run_id!r} in process {event.trace_id!r}")
         if (event.trace_id, event.agent_id) not in self._entered:
             process_state.enter(connection, event.trace_id, event.agent_id)
+        return is_new
 
-    def _finish_step(self, connection: sa.Connection, event: FinishStep, asker: Asker, at: datetime) -> None:
+    def _finish_step(self, telling: _Telling, event: FinishStep, at: datetime) -> None:
+        connection, asker, _ = telling
         within = asker.trace_id
         if within is None or not process_state.finish_step(connection, event, within, at):
             found = process_state.trace_of_attempt(connection, event.attempt_id)
             trace_id = _act_in(asker, found, event.action, "step attempt", event.attempt_id)
             process_state.finish_step(connection, event, trace_id, at)
-        if event.loaded:
-            artifacts.record_uses(connection, event.attempt_id, "loaded", event.loaded)
+        _note_loads(connection, event)
 
-    def _begin_from(self, connection: sa.Connection, event: BeginFrom, asker: Asker, at: datetime) -> None:
-        asker.must_act_in(event.trace_id, event.action)
-        process_state.begin_from(connection, event)
+    def _begin_from(self, telling: _Telling, event: BeginFrom, at: datetime) -> None:
+        telling.asker.must_act_in(event.trace_id, event.action)
+        process_state.begin_from(telling.connection, event)
 
-    def _link_checkpoint(
-        self, connection: sa.Connection, event: LinkCheckpoint, asker: Asker, at: datetime
-    ) -> None:
-        asker.must_act_in(event.trace_id, event.action)
-        process_state.link_checkpoint(connection, event, at)
+    def _link_checkpoint(self, telling: _Telling, event: LinkCheckpoint, at: datetime) -> None:
+        telling.asker.must_act_in(event.trace_id, event.action)
+        telling.links.add(event, at)
 
     def beat_run(self, request: BeatRun, asker: Asker) -> Done:
         def work(transaction: Transaction) -> None:
@@ -206,6 +242,34 @@ class ProcessActions:
         lost = self._liveness.lost(running)
         alive = {run.trace_id for run in running if run.run_id not in lost}
         return {run.trace_id for run in lost.values()} - alive
+
+
+def _together(events: Sequence[Told]) -> Iterator[Told | _WholeStep]:
+    """In order; where an attempt's end, which says when it was, follows its beginning, the two as one."""
+    follows = False
+    for event, following in pairwise([*events, None]):
+        if follows:
+            follows = False
+        elif (
+            isinstance(event, StartStep)
+            and isinstance(following, FinishStep)
+            and (event.attempt_id, True) == (following.attempt_id, following.at is not None)
+        ):
+            follows = True
+            yield _WholeStep(event, following)
+        elif event is not None:
+            yield event
+
+
+def _checkpoints_of(events: Iterable[Told]) -> set[str]:
+    """The ids of those that are linked, and of their parents."""
+    linked = [event for event in events if isinstance(event, LinkCheckpoint)]
+    return {each for e in linked for each in (e.checkpoint_id, e.parent_checkpoint_id) if each is not None}
+
+
+def _note_loads(connection: sa.Connection, event: FinishStep) -> None:
+    if event.loaded:
+        artifacts.record_uses(connection, event.attempt_id, "loaded", event.loaded)
 
 
 def _in_use(run: RunningRun) -> FailedPrecondition:

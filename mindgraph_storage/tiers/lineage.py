@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from mindgraph_storage.process import ENDED_WELL
-from mindgraph_storage.tiers.prepared import Prepared
+from mindgraph_storage.tiers.prepared import Prepared, listed
 from mindgraph_storage.tiers.tables import (
     artifact_uses,
     artifacts,
@@ -27,7 +27,18 @@ from mindgraph_storage.tiers.tables import (
     steps,
 )
 
-__all__ = ["Attempt", "Spot", "attempts_of", "counted", "hold", "hold_late", "place", "saved_by", "spot_of"]
+__all__ = [
+    "Attempt",
+    "Held",
+    "Places",
+    "Spot",
+    "attempts_of",
+    "counted",
+    "hold",
+    "hold_late",
+    "saved_by",
+    "spot_of",
+]
 
 _KEY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 _SPOT = sa.select(checkpoints.c.branch_id, checkpoints.c.position)
@@ -37,12 +48,10 @@ _TOLD: dict[str, sa.BindParameter[Any]] = {
     name: sa.bindparam(f"told_{name}") for name in ("source", "superstep", "trace_id", "run_id")
 }
 _FILL_IN = Prepared(checkpoints.update().where(*_IS_THIS, checkpoints.c.source.is_(None)).values(_TOLD))
-_ITS_OWN = checkpoints.c.thread_id == sa.bindparam("its_thread_id")
-_ANYWHERE = Prepared(
-    _SPOT.add_columns(_ITS_OWN.label("is_its_own"))
-    .where(*(checkpoints.c[name] == sa.bindparam(f"its_{name}") for name in _KEY[1:]))
-    .order_by(_ITS_OWN.desc(), checkpoints.c.created_at, checkpoints.c.thread_id)
-    .limit(1)
+_PLACED = Prepared(
+    sa.select(*(checkpoints.c[name] for name in _KEY), checkpoints.c.branch_id, checkpoints.c.position)
+    .where(checkpoints.c.checkpoint_id.in_(listed("these")))
+    .order_by(checkpoints.c.created_at, checkpoints.c.thread_id)
 )
 _NEW_CHECKPOINT, _HOLD = Prepared(insert_new(checkpoints)), Prepared(insert_new(held_artifacts))
 _NEW_BRANCH = branches.insert().returning(branches.c.branch_id)
@@ -93,42 +102,57 @@ def spot_of(connection: sa.Connection, thread_id: str, checkpoint_ns: str, check
     return _spot(_HERE.one(connection, key))
 
 
-def place(connection: sa.Connection, checkpoint: Mapping[str, Any], now: datetime) -> Spot | None:
-    """Enters a checkpoint after its parent; one that is there stays where it is.
+class Places:
+    """Where the checkpoints are that are entered together, and those they go on from: asked for once."""
 
-    A parent that is not known is entered before it, as one of which nothing else is known. A copy of another
-    thread's checkpoint goes on from that one. Returns its place, where something new was told of it.
-    """
-    this = {f"its_{name}": checkpoint[name] for name in _KEY}
-    found = _ANYWHERE.one(connection, this)
-    if found is not None and found["is_its_own"]:
-        told = {f"told_{name}": checkpoint[name] for name in _TOLD}
-        is_new = checkpoint["source"] is not None and _FILL_IN.change(connection, {**this, **told}) > 0
-        return _spot(found) if is_new else None
-    return _enter(connection, checkpoint, _spot(found) or _parent(connection, checkpoint, now), now)
+    def __init__(self, connection: sa.Connection, checkpoint_ids: Collection[str]) -> None:
+        self._connection = connection
+        self._spots: dict[tuple[str, ...], Spot] = {}
+        self._originals: dict[tuple[str, ...], Spot] = {}  # of the thread that had it first
+        found = _PLACED.all(connection, {"these": list(checkpoint_ids)}) if checkpoint_ids else []
+        for row in found:
+            self._add(tuple(row[name] for name in _KEY), Spot(row["branch_id"], row["position"]))
 
+    def _add(self, key: tuple[str, ...], spot: Spot) -> None:
+        self._spots[key] = spot
+        self._originals.setdefault(key[1:], spot)
 
-def _parent(connection: sa.Connection, checkpoint: Mapping[str, Any], now: datetime) -> Spot | None:
-    if (parent_id := checkpoint["parent_checkpoint_id"]) is None:
-        return None
-    parent = {**checkpoint, "checkpoint_id": parent_id}
-    if (known := _spot(_HERE.one(connection, {f"its_{name}": parent[name] for name in _KEY}))) is not None:
-        return known
-    return place(connection, dict.fromkeys(checkpoint) | {name: parent[name] for name in _KEY}, now)
+    def enter(self, checkpoint: Mapping[str, Any], now: datetime) -> Spot | None:
+        """Enters a checkpoint after its parent; one that is there stays where it is.
 
+        A parent that is not known is entered before it, as one of which nothing else is known. A copy of
+        another thread's checkpoint goes on from that one. Returns its place, where something new was told of
+        it.
+        """
+        key = tuple(checkpoint[name] for name in _KEY)
+        if (here := self._spots.get(key)) is not None:
+            this = {f"its_{name}": checkpoint[name] for name in _KEY}
+            told = {f"told_{name}": checkpoint[name] for name in _TOLD}
+            is_new = checkpoint["source"] is not None and _FILL_IN.change(self._connection, {**this, **told})
+            return here if is_new else None
+        before = self._originals.get(key[1:]) or self._parent(checkpoint, now)
+        spot = self._after(before, {**checkpoint, "created_at": now})
+        self._add(key, spot)
+        return spot
 
-def _enter(
-    connection: sa.Connection, checkpoint: Mapping[str, Any], parent: Spot | None, now: datetime
-) -> Spot:
-    """On the next place of its parent's branch, or on the first of a new branch where that is taken."""
-    row = {**checkpoint, "created_at": now}
-    if parent is not None:
-        following = Spot(parent.branch_id, parent.position + 1)
-        if _NEW_CHECKPOINT.insert(connection, [{**row, **vars(following)}]) > 0:
-            return following
-    spot = _new_branch(connection, parent)
-    _NEW_CHECKPOINT.insert(connection, [{**row, **vars(spot)}])
-    return spot
+    def _parent(self, checkpoint: Mapping[str, Any], now: datetime) -> Spot | None:
+        if (parent_id := checkpoint["parent_checkpoint_id"]) is None:
+            return None
+        thread_id, namespace = checkpoint["thread_id"], checkpoint["checkpoint_ns"]
+        if (known := self._spots.get((thread_id, namespace, parent_id))) is not None:
+            return known
+        parent = {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": parent_id}
+        return self.enter(dict.fromkeys(checkpoint) | parent, now)
+
+    def _after(self, before: Spot | None, row: Mapping[str, Any]) -> Spot:
+        """On the next place of a branch, or on the first of a new branch where that is taken."""
+        if before is not None:
+            following = Spot(before.branch_id, before.position + 1)
+            if _NEW_CHECKPOINT.insert(self._connection, [{**row, **vars(following)}]) > 0:
+                return following
+        spot = _new_branch(self._connection, before)
+        _NEW_CHECKPOINT.insert(self._connection, [{**row, **vars(spot)}])
+        return spot
 
 
 def _new_branch(connection: sa.Connection, parent: Spot | None) -> Spot:
@@ -141,18 +165,31 @@ def _spot(row: Mapping[str, Any] | None) -> Spot | None:
     return Spot(row["branch_id"], row["position"]) if row else None
 
 
-def hold(connection: sa.Connection, thread_id: str, checkpoint_id: str, spot: Spot) -> None:
-    """Enters what the steps whose writes this checkpoint holds have saved. Repeating it changes nothing.
+class Held(NamedTuple):
+    """A checkpoint, and its place."""
+
+    thread_id: str
+    checkpoint_id: str
+    spot: Spot
+
+
+def hold(connection: sa.Connection, held: Sequence[Held]) -> None:
+    """Enters what the steps whose writes these checkpoints hold have saved. Repeating it changes nothing.
 
     They are root-level steps; what was saved inside them counts with them (``counted``).
     """
-    values = {"its_thread": thread_id, "its_checkpoint": checkpoint_id}
-    if _ANY_SAVED.one(connection, values) is None:
-        return
+    threads, ids = {each.thread_id for each in held}, [each.checkpoint_id for each in held]
+    if held and _ANY_SAVED.one(connection, {"these_threads": list(threads), "these": ids}) is not None:
+        for each in held:
+            _hold(connection, each)
+
+
+def _hold(connection: sa.Connection, held: Held) -> None:
+    values = {"its_thread": held.thread_id, "its_checkpoint": held.checkpoint_id}
     attempts = [Attempt(**row) for row in _HELD.all(connection, values)]
-    ended = {a.attempt_id for a in attempts if a.produced_checkpoint_id == checkpoint_id}
+    ended = {a.attempt_id for a in attempts if a.produced_checkpoint_id == held.checkpoint_id}
     rows = saved_by(connection, counted(attempts, ended))
-    _HOLD.insert(connection, [{**row, **vars(spot)} for row in rows])
+    _HOLD.insert(connection, [{**row, **vars(held.spot)} for row in rows])
 
 
 def hold_late(connection: sa.Connection, attempt_id: str) -> None:
@@ -160,7 +197,7 @@ def hold_late(connection: sa.Connection, attempt_id: str) -> None:
     found = _HOLDS_ROOT.one(connection, {"its_attempt": attempt_id})
     spot = spot_of(connection, *found.values()) if found else None
     if found is not None and spot is not None:
-        hold(connection, found["thread_id"], found["produced_checkpoint_id"], spot)
+        hold(connection, [Held(found["thread_id"], found["produced_checkpoint_id"], spot)])
 
 
 def saved_by(connection: sa.Connection, attempt_ids: Iterable[str]) -> list[dict[str, Any]]:
@@ -221,19 +258,27 @@ class _Counting:
 
 
 _held, _sibling = steps.alias("held"), steps.alias("sibling")
-_HELD_ROOTS = (
-    sa.select(_sibling.c.attempt_id)
-    .join(_held, (_held.c.thread_id == _sibling.c.thread_id) & (_held.c.task_id == _sibling.c.task_id))
-    .where(
+
+
+def _held_roots(*which: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """The root-level attempts of the tasks whose writes these checkpoints hold."""
+    same_task = (_held.c.thread_id == _sibling.c.thread_id) & (_held.c.task_id == _sibling.c.task_id)
+    roots = sa.select(_sibling.c.attempt_id).join(_held, same_task)
+    return roots.where(*which, _held.c.root_attempt_id == _held.c.attempt_id)
+
+
+_HELD = attempts_of(
+    _held_roots(
         _held.c.thread_id == sa.bindparam("its_thread"),
         _held.c.produced_checkpoint_id == sa.bindparam("its_checkpoint"),
-        _held.c.root_attempt_id == _held.c.attempt_id,
     )
 )
-_HELD = attempts_of(_HELD_ROOTS)
+_HELD_BY_ANY = _held_roots(
+    _held.c.thread_id.in_(listed("these_threads")), _held.c.produced_checkpoint_id.in_(listed("these"))
+)
 _ANY_SAVED = Prepared(
     sa.select(artifact_uses.c.artifact_id)
-    .where(artifact_uses.c.attempt_id.in_(_within(_HELD_ROOTS, steps.c.attempt_id)))
+    .where(artifact_uses.c.attempt_id.in_(_within(_HELD_BY_ANY, steps.c.attempt_id)))
     .where(artifact_uses.c.use == "saved")
     .limit(1)
 )

@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["Prepared", "as_sqlalchemy", "run"]
+__all__ = ["Prepared", "as_sqlalchemy", "listed", "run"]
 
 Query = sa.Select[Any] | sa.CompoundSelect[Any]
 Statement = sa.Insert | sa.Update | Query
@@ -21,6 +22,27 @@ Values = Mapping[str, Any]
 Row = dict[str, Any]
 Convert = Callable[[Any], Any]
 ResultT = TypeVar("ResultT")
+
+
+class _json_each(sa.sql.functions.FunctionElement[str]):  # noqa: N801 - a function of the database
+    name = "json_each"
+    inherit_cache = True
+
+
+@compiles(_json_each, "postgresql")
+def _on_postgresql(element: _json_each, compiler: Any, **options: Any) -> str:
+    return f"json_array_elements_text({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_json_each)
+def _on_sqlite(element: _json_each, compiler: Any, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **options)})"
+
+
+def listed(name: str) -> sa.Select[tuple[str]]:
+    """The texts of a list that is one parameter: however many there are, it is the same statement."""
+    texts = _json_each(sa.bindparam(name, type_=sa.JSON)).table_valued(sa.column("value", sa.String))
+    return sa.select(texts.c.value)
 
 
 class Prepared:

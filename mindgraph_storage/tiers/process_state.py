@@ -41,6 +41,7 @@ from mindgraph_storage.tiers.tables import (
 __all__ = [
     "NEW_PARTICIPANT",
     "NEW_PROCESS",
+    "Links",
     "RunningRun",
     "as_lost",
     "beat_run",
@@ -52,7 +53,6 @@ __all__ = [
     "finish_step",
     "import_process",
     "join_process",
-    "link_checkpoint",
     "list_processes",
     "list_runs",
     "list_steps",
@@ -94,22 +94,23 @@ _ATTEMPT = sa.select(sa.func.count() + 1).select_from(_earlier)
 _ATTEMPT = _ATTEMPT.where(*(_earlier.c[name].is_not_distinct_from(_given(name)) for name in _TASK))
 _STEP_COLUMNS = [name for name in StartStep.model_fields if name in steps.c]
 _STARTED_COLUMNS = [*_STEP_COLUMNS, "started_at"]
-_IS_LATE = runs.c.status != "running"
+_HAS_ENDED, _IS_LATE = _given("status").is_not(None), runs.c.status != "running"
 _NEW_STEP = Prepared(
     insert_new(steps).from_select(
         [*_STARTED_COLUMNS, "attempt", "status", "ended_at", "error"],
         sa.select(
             *map(_given, _STARTED_COLUMNS),
             _ATTEMPT.scalar_subquery(),
-            sa.case((_IS_LATE, "lost"), else_="running"),
-            sa.case((_IS_LATE, runs.c.ended_at)),
-            sa.case((_IS_LATE, _ENDED_BEFORE)),
+            sa.case((_HAS_ENDED, _given("status")), (_IS_LATE, "lost"), else_="running"),
+            sa.case((_HAS_ENDED, _given("ended_at")), (_IS_LATE, runs.c.ended_at)),
+            sa.case((_HAS_ENDED, _given("error")), (_IS_LATE, _ENDED_BEFORE)),
         ).where(runs.c.run_id == _given("run_id"), runs.c.trace_id == _given("trace_id")),
     )
 )
 """The attempt and its number within the task, where its run is one of its process: all in one statement.
 
-Where the run has ended, an attempt that is told now for the first time was lost with it.
+Where the run has ended, an attempt that is told now for the first time was lost with it, unless its own end
+is told too.
 """
 
 _BEGAN_FROM = Prepared(
@@ -148,8 +149,8 @@ _PRODUCED = Prepared(
     )
     .values(produced_checkpoint_id=sa.bindparam("its_checkpoint_id"))
 )
-"""The attempts of a thread that no checkpoint holds yet are few. SQLite would as soon go by the process, whose
-attempts are all there ever were: by which of the two, the order in which the indexes were made decides.
+"""The attempts of a thread that no checkpoint holds yet are few, those of a process are all there ever were.
+SQLite would go by the one as soon as by the other: the order decides in which the indexes were made.
 """
 
 _GONE = "its process ended without finishing it"
@@ -238,12 +239,19 @@ def _touch(connection: sa.Connection, trace_id: str, status: str, at: datetime) 
     connection.execute(_TOUCH, {"this": trace_id, "status": status, "updated_at": at})
 
 
-def start_step(connection: sa.Connection, request: StartStep, at: datetime) -> bool:
-    """Opens the attempt and counts it within its task; False where it is there, or its run is not."""
+def start_step(
+    connection: sa.Connection, request: StartStep, at: datetime, ended: FinishStep | None = None
+) -> bool:
+    """Opens the attempt and counts it within its task; False where it is there, or its run is not.
+
+    With ``ended``, which says when, it is closed in one go.
+    """
     values = {f"its_{name}": getattr(request, name) for name in _STEP_COLUMNS}
     root = request.root_attempt_id or request.attempt_id
     started = {"its_started_at": at, "its_root_attempt_id": root}
-    return _NEW_STEP.change(connection, {**values, **started}) > 0
+    end = {f"its_{name}": getattr(ended, name, None) for name in ("status", "error")}
+    its_end = {**end, "its_ended_at": ended and ended.at}
+    return _NEW_STEP.change(connection, {**values, **started, **its_end}) > 0
 
 
 def finish_step(connection: sa.Connection, request: FinishStep, trace_id: str, at: datetime) -> bool:
@@ -253,17 +261,31 @@ def finish_step(connection: sa.Connection, request: FinishStep, trace_id: str, a
     return _END_STEP.change(connection, {**this, **ended}) > 0
 
 
-def link_checkpoint(connection: sa.Connection, request: LinkCheckpoint, at: datetime) -> None:
-    """Records the checkpoint and which completed attempts it holds the writes of; repeating it does nothing.
+class Links:
+    """The checkpoints that are linked in one transaction.
 
-    Those are the attempts of this run in this namespace up to its superstep (``durability="exit"`` folds
-    many into one), and those of an earlier run that began from its parent.
+    ``ids`` are theirs and those of their parents. What they hold is entered at the ``end``.
     """
-    checkpoint = request.model_dump(exclude={"at"})
-    spot = lineage.place(connection, checkpoint, at)
-    if spot is not None and request.source == "loop" and request.superstep is not None:
-        _PRODUCED.change(connection, {f"its_{name}": value for name, value in checkpoint.items()})
-        lineage.hold(connection, request.thread_id, request.checkpoint_id, spot)
+
+    def __init__(self, connection: sa.Connection, ids: Collection[str]) -> None:
+        self._connection, self._places = connection, lineage.Places(connection, ids)
+        self._held: list[lineage.Held] = []
+
+    def add(self, request: LinkCheckpoint, at: datetime) -> None:
+        """Records the checkpoint and which completed attempts it holds the writes of. Repeatable.
+
+        Those are the attempts of this run in this namespace up to its superstep (``durability="exit"`` folds
+        many into one), and those of an earlier run that began from its parent.
+        """
+        checkpoint = request.model_dump(exclude={"at"})
+        spot = self._places.enter(checkpoint, at)
+        if spot is not None and request.source == "loop" and request.superstep is not None:
+            _PRODUCED.change(self._connection, {f"its_{name}": value for name, value in checkpoint.items()})
+            self._held.append(lineage.Held(request.thread_id, request.checkpoint_id, spot))
+
+    def end(self) -> None:
+        """Enters what was saved in the steps that led to them."""
+        lineage.hold(self._connection, self._held)
 
 
 def begin_from(connection: sa.Connection, request: BeginFrom) -> None:

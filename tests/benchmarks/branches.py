@@ -145,7 +145,9 @@ def _grow(connection: sa.Connection, branch: str, steps: int, forked_at: int) ->
             trace_id="t",
             run_id="run",
         )
-        process_state.link_checkpoint(connection, checkpoint, _NOW)
+        links = process_state.Links(connection, [attempt_id, *([parent] if parent else [])])
+        links.add(checkpoint, _NOW)
+        links.end()
         parent = attempt_id
 
 

@@ -19,6 +19,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Send
 
 from mindgraph_storage import FailedPrecondition, StorageClient, open_storage, os_process
+from mindgraph_storage.client import heartbeat
 from mindgraph_storage.langgraph import with_storage
 from mindgraph_storage.requests import StartRun
 
@@ -265,9 +266,11 @@ def test_a_stream_that_was_forgotten(storage: StorageClient, saver: Saver) -> No
     assert statuses(storage) == ["interrupted", "completed"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's, of any such stream
-def test_a_stream_that_outlives_its_loop(storage: StorageClient) -> None:
+def test_a_stream_that_outlives_its_loop(storage: StorageClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """An async stream whose event loop is gone can end nothing; its run is interrupted for it."""
+    monkeypatch.setattr(
+        sys, "unraisablehook", lambda _: None
+    )  # pytest's keeps the frames, and the run in them
     recorded = with_storage(chain(says("plan"), says("work")), storage)
     loop = asyncio.new_event_loop()
 
@@ -285,8 +288,11 @@ def test_a_stream_that_outlives_its_loop(storage: StorageClient) -> None:
     assert statuses(storage) == ["interrupted", "completed"]
 
 
-def test_a_fork_leaves_the_run_to_its_process(storage: StorageClient, saver: Saver) -> None:
+def test_a_fork_leaves_the_run_to_its_process(
+    storage: StorageClient, saver: Saver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A fork in the middle of a run neither tells what waits nor beats for it: that is its parent's."""
+    monkeypatch.setattr(heartbeat, "_GATHERING_SECONDS", LIMIT)
     recorded = three_steps(saver, storage)
     stream = iter(recorded.stream({"words": []}, on_thread("t"), stream_mode="updates"))
     next(stream)
