@@ -148,6 +148,8 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         """
         is_first = checkpoint_ns == self._base.graph_ns and checkpoint_ns not in self._began_at
         self._began_at.setdefault(checkpoint_ns, checkpoint_id)
+        if is_first and checkpoint_id is None:
+            self._unheld.discard(_BEFORE_ALL)
         return is_first
 
     def branch_from(self, checkpoint_map: Mapping[str, str]) -> list[str] | None:
