@@ -61,9 +61,9 @@ class ImportActions:
         )
         path = transaction.place(request.upload_id, wanted)
         placed = manifest.model_copy(update={"uri": self._files.uri(path), "status": "completed"})
-        artifacts.INSERT.insert(connection, [artifacts.row_of(vars(placed), path, Where())])
+        artifacts.INSERT.change(connection, [artifacts.row_of(vars(placed), path, Where())])
         if inputs := artifacts.input_rows(placed.id, placed.context.input_artifacts or []):
-            artifacts.INSERT_INPUTS.insert(connection, inputs)
+            artifacts.INSERT_INPUTS.change(connection, inputs)
         process_state.join_process(connection, placed.trace_id, placed.owner, placed.created_at)
         return RegisterOutput(artifact_id=placed.id, registered=True, uri=placed.uri, ref=placed.ref())
 

@@ -63,7 +63,7 @@ class Transaction:
     def connection(self) -> sa.Connection:
         """Sees all that was written in this transaction."""
         for statement in sorted(self._waiting, key=_after_what_it_refers_to):
-            statement.insert(self._connection, self._waiting[statement])
+            statement.change(self._connection, self._waiting[statement])
         self._waiting.clear()
         self._inserted.clear()
         return self._connection

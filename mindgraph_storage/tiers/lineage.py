@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from mindgraph_storage.process import ENDED_WELL
+from mindgraph_storage.tiers.database_errors import TryAgain
 from mindgraph_storage.tiers.prepared import Prepared, listed
 from mindgraph_storage.tiers.tables import (
     artifact_uses,
@@ -30,16 +30,17 @@ from mindgraph_storage.tiers.tables import (
 __all__ = [
     "Attempt",
     "Held",
-    "Places",
     "Spot",
     "attempts_of",
     "counted",
+    "enter",
     "hold",
     "hold_late",
     "saved_by",
     "spot_of",
 ]
 
+_Key = tuple[str, str, str]
 _KEY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 _SPOT = sa.select(checkpoints.c.branch_id, checkpoints.c.position)
 _IS_THIS = [checkpoints.c[name] == sa.bindparam(f"its_{name}") for name in _KEY]
@@ -52,6 +53,12 @@ _PLACED = Prepared(
     sa.select(*(checkpoints.c[name] for name in _KEY), checkpoints.c.branch_id, checkpoints.c.position)
     .where(checkpoints.c.checkpoint_id.in_(listed("these")))
     .order_by(checkpoints.c.created_at, checkpoints.c.thread_id)
+)
+_END = Prepared(
+    sa.select(checkpoints.c.position)
+    .where(checkpoints.c.branch_id == sa.bindparam("its_branch"))
+    .order_by(checkpoints.c.position.desc())
+    .limit(1)
 )
 _NEW_CHECKPOINT, _HOLD = Prepared(insert_new(checkpoints)), Prepared(insert_new(held_artifacts))
 _NEW_BRANCH = branches.insert().returning(branches.c.branch_id)
@@ -102,57 +109,92 @@ def spot_of(connection: sa.Connection, thread_id: str, checkpoint_ns: str, check
     return _spot(_HERE.one(connection, key))
 
 
-class Places:
+def enter(connection: sa.Connection, told: Sequence[Mapping[str, Any]]) -> list[Spot | None]:
+    """Enters checkpoints, each after its parent, in this order; one that is there stays where it is.
+
+    A parent that is not known is entered before it, as one of which nothing else is known. A copy of another
+    thread's checkpoint goes on from that one. Returns for each its place, where something new was told of it.
+    Raises TryAgain where another service entered one of them meanwhile.
+    """
+    entering = _Entering(connection, told)
+    spots = [entering.enter(checkpoint) for checkpoint in told]
+    entering.finish()
+    return spots
+
+
+class _Entering:
     """Where the checkpoints are that are entered together, and those they go on from: asked for once."""
 
-    def __init__(self, connection: sa.Connection, checkpoint_ids: Collection[str]) -> None:
+    def __init__(self, connection: sa.Connection, told: Iterable[Mapping[str, Any]]) -> None:
         self._connection = connection
-        self._spots: dict[tuple[str, ...], Spot] = {}
-        self._originals: dict[tuple[str, ...], Spot] = {}  # of the thread that had it first
-        found = _PLACED.all(connection, {"these": list(checkpoint_ids)}) if checkpoint_ids else []
-        for row in found:
-            self._add(tuple(row[name] for name in _KEY), Spot(row["branch_id"], row["position"]))
+        self._spots: dict[_Key, Spot] = {}
+        self._originals: dict[tuple[str, str], Spot] = {}  # of the thread that had it first
+        self._rows: dict[_Key, dict[str, Any]] = {}
+        self._ends: dict[int, int] = {}
+        ids = {one[name] for one in told for name in ("checkpoint_id", "parent_checkpoint_id")} - {None}
+        for row in _PLACED.all(connection, {"these": list(ids)}):
+            self._place(_key(row), Spot(row["branch_id"], row["position"]))
 
-    def _add(self, key: tuple[str, ...], spot: Spot) -> None:
+    def _place(self, key: _Key, spot: Spot) -> None:
         self._spots[key] = spot
         self._originals.setdefault(key[1:], spot)
 
-    def enter(self, checkpoint: Mapping[str, Any], now: datetime) -> Spot | None:
-        """Enters a checkpoint after its parent; one that is there stays where it is.
-
-        A parent that is not known is entered before it, as one of which nothing else is known. A copy of
-        another thread's checkpoint goes on from that one. Returns its place, where something new was told of
-        it.
-        """
-        key = tuple(checkpoint[name] for name in _KEY)
+    def enter(self, checkpoint: Mapping[str, Any]) -> Spot | None:
+        key = _key(checkpoint)
         if (here := self._spots.get(key)) is not None:
-            this = {f"its_{name}": checkpoint[name] for name in _KEY}
-            told = {f"told_{name}": checkpoint[name] for name in _TOLD}
-            is_new = checkpoint["source"] is not None and _FILL_IN.change(self._connection, {**this, **told})
-            return here if is_new else None
-        before = self._originals.get(key[1:]) or self._parent(checkpoint, now)
-        spot = self._after(before, {**checkpoint, "created_at": now})
-        self._add(key, spot)
+            return here if self._fill_in(key, checkpoint) else None
+        before = self._originals.get(key[1:]) or self._parent(checkpoint)
+        spot = self._after(before)
+        self._rows[key] = {**checkpoint, **vars(spot)}
+        self._place(key, spot)
         return spot
 
-    def _parent(self, checkpoint: Mapping[str, Any], now: datetime) -> Spot | None:
+    def _fill_in(self, key: _Key, checkpoint: Mapping[str, Any]) -> bool:
+        """Whether it was not known so far how this one came to be, and is now."""
+        told = {name: checkpoint[name] for name in _TOLD}
+        if checkpoint["source"] is None:
+            return False
+        if (row := self._rows.get(key)) is None:
+            this = {f"its_{name}": value for name, value in zip(_KEY, key, strict=True)}
+            values = {f"told_{name}": value for name, value in told.items()}
+            return _FILL_IN.change(self._connection, [{**this, **values}]) > 0
+        is_new = row["source"] is None
+        if is_new:
+            row.update(told)
+        return is_new
+
+    def _parent(self, checkpoint: Mapping[str, Any]) -> Spot | None:
         if (parent_id := checkpoint["parent_checkpoint_id"]) is None:
             return None
-        thread_id, namespace = checkpoint["thread_id"], checkpoint["checkpoint_ns"]
-        if (known := self._spots.get((thread_id, namespace, parent_id))) is not None:
+        parent = {**checkpoint, "checkpoint_id": parent_id}
+        if (known := self._spots.get(_key(parent))) is not None:
             return known
-        parent = {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": parent_id}
-        return self.enter(dict.fromkeys(checkpoint) | parent, now)
+        nothing_else = dict.fromkeys(["parent_checkpoint_id", *_TOLD])
+        return self.enter({**parent, **nothing_else})
 
-    def _after(self, before: Spot | None, row: Mapping[str, Any]) -> Spot:
-        """On the next place of a branch, or on the first of a new branch where that is taken."""
-        if before is not None:
-            following = Spot(before.branch_id, before.position + 1)
-            if _NEW_CHECKPOINT.insert(self._connection, [{**row, **vars(following)}]) > 0:
-                return following
-        spot = _new_branch(self._connection, before)
-        _NEW_CHECKPOINT.insert(self._connection, [{**row, **vars(spot)}])
+    def _after(self, before: Spot | None) -> Spot:
+        """The next place of a branch, or the first of a new branch where that is taken."""
+        if before is not None and self._end_of(before.branch_id) == before.position:
+            spot = Spot(before.branch_id, before.position + 1)
+        else:
+            spot = _new_branch(self._connection, before)
+        self._ends[spot.branch_id] = spot.position
         return spot
+
+    def _end_of(self, branch_id: int) -> int:
+        if (end := self._ends.get(branch_id)) is None:
+            found = _END.one(self._connection, {"its_branch": branch_id})
+            end = self._ends[branch_id] = found["position"] if found else -1
+        return end
+
+    def finish(self) -> None:
+        rows = list(self._rows.values())
+        if rows and _NEW_CHECKPOINT.change(self._connection, rows) < len(rows):
+            raise TryAgain("another service entered one of these checkpoints meanwhile")
+
+
+def _key(checkpoint: Mapping[str, Any]) -> _Key:
+    return checkpoint["thread_id"], checkpoint["checkpoint_ns"], checkpoint["checkpoint_id"]
 
 
 def _new_branch(connection: sa.Connection, parent: Spot | None) -> Spot:
@@ -189,7 +231,7 @@ def _hold(connection: sa.Connection, held: Held) -> None:
     attempts = [Attempt(**row) for row in _HELD.all(connection, values)]
     ended = {a.attempt_id for a in attempts if a.produced_checkpoint_id == held.checkpoint_id}
     rows = saved_by(connection, counted(attempts, ended))
-    _HOLD.insert(connection, [{**row, **vars(held.spot)} for row in rows])
+    _HOLD.change(connection, [{**row, **vars(held.spot)} for row in rows])
 
 
 def hold_late(connection: sa.Connection, attempt_id: str) -> None:
@@ -236,9 +278,15 @@ class _Counting:
         self._of_task: dict[str, list[Attempt]] = {}
         for attempt in sorted(attempts, key=lambda a: a.seq):
             self._of_task.setdefault(attempt.task_id, []).append(attempt)
-        self._ended = ended
+        self._ended, self._known = ended, dict[str, bool]()
 
     def counts(self, attempt: Attempt) -> bool:
+        if (known := self._known.get(attempt.attempt_id)) is None:
+            self._known[attempt.attempt_id] = False  # not by itself, whatever a client told of its parents
+            known = self._known[attempt.attempt_id] = self._find_out(attempt)
+        return known
+
+    def _find_out(self, attempt: Attempt) -> bool:
         if attempt.attempt_id in self._ended:
             return True
         parent = self._by_id.get(attempt.parent_attempt_id or "")

@@ -66,17 +66,12 @@ class Prepared:
         made = self._made_for(connection.dialect)
         return [made.row(found) for found in run(connection, made.sql, made.bound(values), _every)]
 
-    def insert(self, connection: sa.Connection, rows: Sequence[Values]) -> int:
-        """Inserts the rows in one go and returns how many of them are new."""
+    def change(self, connection: sa.Connection, rows: Sequence[Values]) -> int:
+        """Inserts or updates with each of these values, in one go; how many rows that changed."""
+        made = self._made_for(connection.dialect)
         if len(rows) == 1:
-            return self.change(connection, rows[0])
-        made = self._made_for(connection.dialect)
+            return run(connection, made.sql, made.bound(rows[0]), _count)
         return run(connection, made.sql, [made.bound(row) for row in rows], _count, many=True)
-
-    def change(self, connection: sa.Connection, values: Values) -> int:
-        """Runs an update, or an insert from a select, and returns how many rows that was."""
-        made = self._made_for(connection.dialect)
-        return run(connection, made.sql, made.bound(values), _count)
 
     def _made_for(self, dialect: sa.Dialect) -> _Compiled:
         if (made := self._compiled.get(dialect)) is None:

@@ -5,7 +5,7 @@ Functions on an open connection; none commits.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
@@ -41,7 +41,6 @@ from mindgraph_storage.tiers.tables import (
 __all__ = [
     "NEW_PARTICIPANT",
     "NEW_PROCESS",
-    "Links",
     "RunningRun",
     "as_lost",
     "beat_run",
@@ -50,9 +49,10 @@ __all__ = [
     "find_process",
     "find_run",
     "finish_run",
-    "finish_step",
+    "finish_steps",
     "import_process",
     "join_process",
+    "link_checkpoints",
     "list_processes",
     "list_runs",
     "list_steps",
@@ -60,7 +60,7 @@ __all__ = [
     "process_row",
     "running_runs",
     "start_run",
-    "start_step",
+    "start_steps",
     "trace_of_attempt",
 ]
 
@@ -153,12 +153,13 @@ _PRODUCED = Prepared(
 SQLite would go by the one as soon as by the other: the order decides in which the indexes were made.
 """
 
+_LINKED = [name for name in LinkCheckpoint.model_fields if name != "at"]
 _GONE = "its process ended without finishing it"
 
 
 def join_process(connection: sa.Connection, trace_id: str, agent_id: str | None, now: datetime) -> None:
     """The process is there, and the agent takes part in it."""
-    NEW_PROCESS.insert(connection, [process_row(trace_id, now)])
+    NEW_PROCESS.change(connection, [process_row(trace_id, now)])
     if agent_id is not None:
         enter(connection, trace_id, agent_id)
 
@@ -170,7 +171,7 @@ def process_row(trace_id: str, now: datetime) -> dict[str, Any]:
 
 def enter(connection: sa.Connection, trace_id: str, agent_id: str) -> None:
     """The agent takes part in a process that is there."""
-    NEW_PARTICIPANT.insert(connection, [{"trace_id": trace_id, "agent_id": agent_id}])
+    NEW_PARTICIPANT.change(connection, [{"trace_id": trace_id, "agent_id": agent_id}])
 
 
 def start_run(connection: sa.Connection, request: StartRun, agent_id: str | None, at: datetime) -> None:
@@ -239,60 +240,70 @@ def _touch(connection: sa.Connection, trace_id: str, status: str, at: datetime) 
     connection.execute(_TOUCH, {"this": trace_id, "status": status, "updated_at": at})
 
 
-def start_step(
-    connection: sa.Connection, request: StartStep, at: datetime, ended: FinishStep | None = None
-) -> bool:
-    """Opens the attempt and counts it within its task; False where it is there, or its run is not.
+def start_steps(connection: sa.Connection, told: Sequence[tuple[StartStep, FinishStep | None]]) -> int:
+    """Opens attempts and counts each within its task; those that ended are closed in one go.
 
-    With ``ended``, which says when, it is closed in one go.
+    Returns how many that were: not one that is there, or whose run is not.
     """
+    now = datetime.now(UTC)
+    return _NEW_STEP.change(
+        connection, [{**_begun(began, now), **_ended(ended, now)} for began, ended in told]
+    )
+
+
+def _begun(request: StartStep, now: datetime) -> dict[str, Any]:
     values = {f"its_{name}": getattr(request, name) for name in _STEP_COLUMNS}
     root = request.root_attempt_id or request.attempt_id
-    started = {"its_started_at": at, "its_root_attempt_id": root}
-    end = {f"its_{name}": getattr(ended, name, None) for name in ("status", "error")}
-    its_end = {**end, "its_ended_at": ended and ended.at}
-    return _NEW_STEP.change(connection, {**values, **started, **its_end}) > 0
+    return {**values, "its_started_at": request.at or now, "its_root_attempt_id": root}
 
 
-def finish_step(connection: sa.Connection, request: FinishStep, trace_id: str, at: datetime) -> bool:
-    """Closes the attempt; False where this process has none such."""
-    ended = {"its_status": request.status, "its_error": request.error, "its_ended_at": at}
-    this = {"its_attempt_id": request.attempt_id, "its_trace_id": trace_id}
-    return _END_STEP.change(connection, {**this, **ended}) > 0
+def _ended(request: FinishStep | None, now: datetime) -> dict[str, Any]:
+    if request is None:
+        return {"its_status": None, "its_error": None, "its_ended_at": None}
+    return {"its_status": request.status, "its_error": request.error, "its_ended_at": request.at or now}
 
 
-class Links:
-    """The checkpoints that are linked in one transaction.
+def finish_steps(connection: sa.Connection, told: Sequence[FinishStep], trace_id: str) -> int:
+    """Closes attempts; how many of them this process has."""
+    now = datetime.now(UTC)
+    rows = [{"its_attempt_id": e.attempt_id, "its_trace_id": trace_id, **_ended(e, now)} for e in told]
+    return _END_STEP.change(connection, rows)
 
-    ``ids`` are theirs and those of their parents. What they hold is entered at the ``end``.
+
+def link_checkpoints(connection: sa.Connection, told: Sequence[LinkCheckpoint]) -> None:
+    """Records checkpoints and which completed attempts they hold the writes of; repeating it does nothing.
+
+    Those are the attempts of their run in their namespace up to their superstep (``durability="exit"`` folds
+    many into one), and those of an earlier run that began from their parent.
     """
-
-    def __init__(self, connection: sa.Connection, ids: Collection[str]) -> None:
-        self._connection, self._places = connection, lineage.Places(connection, ids)
-        self._held: list[lineage.Held] = []
-
-    def add(self, request: LinkCheckpoint, at: datetime) -> None:
-        """Records the checkpoint and which completed attempts it holds the writes of. Repeatable.
-
-        Those are the attempts of this run in this namespace up to its superstep (``durability="exit"`` folds
-        many into one), and those of an earlier run that began from its parent.
-        """
-        checkpoint = request.model_dump(exclude={"at"})
-        spot = self._places.enter(checkpoint, at)
-        if spot is not None and request.source == "loop" and request.superstep is not None:
-            _PRODUCED.change(self._connection, {f"its_{name}": value for name, value in checkpoint.items()})
-            self._held.append(lineage.Held(request.thread_id, request.checkpoint_id, spot))
-
-    def end(self) -> None:
-        """Enters what was saved in the steps that led to them."""
-        lineage.hold(self._connection, self._held)
+    now = datetime.now(UTC)
+    found = lineage.enter(
+        connection, [{**one.model_dump(exclude={"at"}), "created_at": one.at or now} for one in told]
+    )
+    new = [
+        (one, spot)
+        for one, spot in zip(told, found, strict=True)
+        if spot is not None and one.source == "loop" and one.superstep is not None
+    ]
+    if new:
+        _PRODUCED.change(
+            connection, [{f"its_{name}": getattr(one, name) for name in _LINKED} for one, _ in new]
+        )
+        lineage.hold(connection, [lineage.Held(one.thread_id, one.checkpoint_id, spot) for one, spot in new])
 
 
-def begin_from(connection: sa.Connection, request: BeginFrom) -> None:
+def begin_from(connection: sa.Connection, told: Sequence[BeginFrom]) -> None:
     """The checkpoint a task began from is the same for all its attempts, those that were lost too."""
-    this = {"its_trace_id": request.trace_id, "its_thread_id": request.thread_id}
-    told = {"its_task_id": request.task_id, "its_from_checkpoint_id": request.checkpoint_id}
-    _BEGAN_FROM.change(connection, {**this, **told})
+    rows = [
+        {
+            "its_trace_id": one.trace_id,
+            "its_thread_id": one.thread_id,
+            "its_task_id": one.task_id,
+            "its_from_checkpoint_id": one.checkpoint_id,
+        }
+        for one in told
+    ]
+    _BEGAN_FROM.change(connection, rows)
 
 
 def import_process(connection: sa.Connection, request: ImportProcess) -> None:
@@ -300,12 +311,12 @@ def import_process(connection: sa.Connection, request: ImportProcess) -> None:
 
     The records do not say which attempt enclosed which: each stands on its own.
     """
-    NEW_PROCESS.insert(connection, [request.process.model_dump()])
+    NEW_PROCESS.change(connection, [request.process.model_dump()])
     for run in request.runs:
         connection.execute(_NEW_RUN, {**run.model_dump(), "heartbeat_at": run.ended_at or run.started_at})
     for step in request.steps:
         connection.execute(_IMPORTED_STEP, _imported(step))
-        NEW_PARTICIPANT.insert(connection, [{"trace_id": step.trace_id, "agent_id": step.agent_id}])
+        NEW_PARTICIPANT.change(connection, [{"trace_id": step.trace_id, "agent_id": step.agent_id}])
 
 
 def _imported(step: Step) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def not_held(
 def hold(connection: sa.Connection, thread_id: str, values: Sequence[HeldValue]) -> None:
     """Enters that the thread holds these; what is entered already stays."""
     if values:
-        HOLD.insert(connection, [{"thread_id": thread_id, **value.model_dump()} for value in values])
+        HOLD.change(connection, [{"thread_id": thread_id, **value.model_dump()} for value in values])
 
 
 def release(connection: sa.Connection, trace_id: str, thread_id: str, values: Sequence[HeldValue]) -> None:

@@ -130,11 +130,10 @@ def _grow(connection: sa.Connection, branch: str, steps: int, forked_at: int) ->
         attempt_id, artifact_id = f"{branch}-{number}", f"art_{branch}_{number}"
         _start(connection, attempt_id, superstep)
         row = artifact_row(artifact_id, "t", f"note-{number % _NAMES}", _version(branch, number))
-        artifacts.INSERT.insert(connection, [{**row, "created_at": _NOW, "context": {}, "thread_id": "t"}])
+        artifacts.INSERT.change(connection, [{**row, "created_at": _NOW, "context": {}, "thread_id": "t"}])
         artifacts.record_uses(connection, attempt_id, "saved", [artifact_id])
-        process_state.finish_step(
-            connection, FinishStep(attempt_id=attempt_id, status="completed"), "t", _NOW
-        )
+        ended = FinishStep(attempt_id=attempt_id, status="completed", at=_NOW)
+        process_state.finish_steps(connection, [ended], "t")
         checkpoint = LinkCheckpoint(
             thread_id="t",
             checkpoint_ns="",
@@ -144,10 +143,9 @@ def _grow(connection: sa.Connection, branch: str, steps: int, forked_at: int) ->
             superstep=superstep,
             trace_id="t",
             run_id="run",
+            at=_NOW,
         )
-        links = process_state.Links(connection, [attempt_id, *([parent] if parent else [])])
-        links.add(checkpoint, _NOW)
-        links.end()
+        process_state.link_checkpoints(connection, [checkpoint])
         parent = attempt_id
 
 
@@ -167,5 +165,6 @@ def _start(connection: sa.Connection, attempt_id: str, superstep: int) -> None:
         graph_ns="",
         superstep=superstep,
         agent_id="agent.write",
+        at=_NOW,
     )
-    process_state.start_step(connection, step, _NOW)
+    process_state.start_steps(connection, [(step, None)])

@@ -43,9 +43,21 @@ async def test_one_command_for_many_steps(
     step = ["start_step", "finish_step", "link_checkpoint"]
     assert [actions_of(request) for request in transport.recorded] == [
         ["start_run"],
-        ["link_checkpoint", "link_checkpoint"],  # what an earlier run may have left, on disk
-        [*step, *step, *step, "finish_run"],
+        ["link_checkpoint", "link_checkpoint", *step, *step, *step, "finish_run"],
     ]
+
+
+async def test_what_an_earlier_run_may_have_left(
+    way: Way, storage: StorageClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a thread that was gone on with, the first checkpoint may show what a run before saved: it is on disk."""
+    monkeypatch.setattr(heartbeat, "_GATHERING_SECONDS", LIMIT)
+    await way.invoke(three_steps(way.saver, storage), {"words": []}, on_thread("t"))
+    transport = listening_to(storage)
+    await way.invoke(three_steps(way.saver, storage), {"words": []}, on_thread("t"))
+
+    first = next(request for request in transport.recorded if "link_checkpoint" in actions_of(request))
+    assert (actions_of(first), first.sync) == (["link_checkpoint", "link_checkpoint"], True)
 
 
 def test_a_start_is_sent_by_itself(storage: StorageClient, saver: Saver) -> None:

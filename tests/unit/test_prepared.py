@@ -51,7 +51,7 @@ def connection(tmp_path: Path) -> Iterator[sa.Connection]:
 @pytest.mark.parametrize("count", [1, 3])
 def test_what_is_inserted_is_what_sqlalchemy_reads(connection: sa.Connection, count: int) -> None:
     """Times, JSON and bytes go in as SQLAlchemy puts them in, one row or several; the key counts itself."""
-    INSERT.insert(connection, ROWS[:count])
+    INSERT.change(connection, ROWS[:count])
     found = connection.execute(sa.select(table).order_by(table.c.seq)).all()
     assert [row._asdict() for row in found] == [{"seq": i + 1, **row} for i, row in enumerate(ROWS[:count])]
 
@@ -65,7 +65,7 @@ def test_what_sqlalchemy_inserted_is_read(connection: sa.Connection) -> None:
 
 def test_a_column_that_is_not_given(connection: sa.Connection) -> None:
     """It is NULL."""
-    INSERT.insert(connection, [{"name": "a"}])
+    INSERT.change(connection, [{"name": "a"}])
     assert BY_NAME.one(connection, {"called": "a"}) == {
         "seq": 1,
         "name": "a",
@@ -77,9 +77,9 @@ def test_a_column_that_is_not_given(connection: sa.Connection) -> None:
 
 def test_a_constraint_that_fails(connection: sa.Connection) -> None:
     """The driver's error is raised as SQLAlchemy's, with the driver's in it and no value of the row."""
-    INSERT.insert(connection, ROWS[:1])
+    INSERT.change(connection, ROWS[:1])
     with pytest.raises(sa.exc.IntegrityError) as caught:
-        INSERT.insert(connection, [{**ROWS[0], "content": b"secret"}])
+        INSERT.change(connection, [{**ROWS[0], "content": b"secret"}])
     assert isinstance(caught.value.orig, sqlite3.IntegrityError)
     assert "secret" not in str(caught.value)
 

@@ -1,0 +1,189 @@
+"""What is told in one go is written as what is told one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mindgraph_storage.errors import StorageError
+from mindgraph_storage.requests import (
+    BeginFrom,
+    FinishRun,
+    FinishStep,
+    LinkCheckpoint,
+    StartRun,
+    StartStep,
+    Told,
+)
+from mindgraph_storage.service.access import Asker
+from mindgraph_storage.service.liveness import Liveness
+from mindgraph_storage.service.telling import Telling
+from mindgraph_storage.tiers import artifacts, tables
+from mindgraph_storage.tiers.database import open_database
+from tests.benchmarks.filled import artifact_row
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+ATTEMPTS, CHECKPOINTS = [f"a{n}" for n in range(6)], [f"c{n}" for n in range(5)]
+GRAPHS = ["", "inner:t0"]
+SUPERSTEPS = st.integers(0, 3)
+COMPARED = [
+    tables.runs,
+    tables.steps,
+    tables.branches,
+    tables.checkpoints,
+    tables.held_artifacts,
+    tables.artifact_uses,
+    tables.participants,
+]
+
+
+def maybe(values: Sequence[str]) -> st.SearchStrategy[str | None]:
+    return st.sampled_from([None, *values])
+
+
+@st.composite
+def begun(draw: st.DrawFn, /, **given: Any) -> StartStep:
+    """A task is one of its superstep and graph."""
+    values = {
+        "attempt_id": draw(st.sampled_from(ATTEMPTS)),
+        "root_attempt_id": draw(maybe(ATTEMPTS)),
+        "parent_attempt_id": draw(maybe(ATTEMPTS)),
+        "graph_ns": draw(st.sampled_from(GRAPHS)),
+        "superstep": draw(SUPERSTEPS),
+        "from_checkpoint_id": draw(maybe(CHECKPOINTS[:3])),
+        "agent_id": draw(st.sampled_from(["agent.a", "agent.b"])),
+        **given,
+    }
+    task_id = task_of(values["graph_ns"], values["superstep"], draw(st.integers(0, 1)))
+    where = {"run_id": "run", "trace_id": "t", "thread_id": "t"}
+    return StartStep(**where, **values, step_id="step", task_id=task_id, checkpoint_ns=f"step:{task_id}")
+
+
+def task_of(graph_ns: str, superstep: int, which: int) -> str:
+    return f"{graph_ns}-{superstep}-{which}"
+
+
+def ended() -> st.SearchStrategy[Told]:
+    return st.builds(
+        FinishStep,
+        attempt_id=st.sampled_from(ATTEMPTS),
+        status=st.sampled_from(["completed", "completed", "failed", "pending_storage"]),
+        error=maybe(["what it was"]),
+        loaded=st.sampled_from([[], ["art_loaded"]]),
+    )
+
+
+def began_from() -> st.SearchStrategy[Told]:
+    return st.builds(
+        BeginFrom,
+        trace_id=st.just("t"),
+        thread_id=st.just("t"),
+        task_id=st.builds(task_of, st.sampled_from(GRAPHS), SUPERSTEPS, st.integers(0, 1)),
+        checkpoint_id=st.sampled_from(CHECKPOINTS[:3]),
+    )
+
+
+def linked() -> st.SearchStrategy[Told]:
+    return st.builds(
+        LinkCheckpoint,
+        thread_id=st.just("t"),
+        checkpoint_ns=st.sampled_from(GRAPHS),
+        checkpoint_id=st.sampled_from(CHECKPOINTS),
+        parent_checkpoint_id=maybe(CHECKPOINTS[:3]),
+        source=st.sampled_from(["loop", "loop", "loop", "input", None]),
+        superstep=st.none() | SUPERSTEPS,
+        trace_id=st.just("t"),
+        run_id=st.sampled_from(["run", "run", None]),
+    )
+
+
+def one_step(n: int, **given: Any) -> st.SearchStrategy[list[Told]]:
+    """A step as a run tells it: mostly in order, so that there is something to hold."""
+
+    def told(start: Told, link: Told, is_late: bool) -> list[Told]:
+        as_it_is = {"checkpoint_ns": "", "checkpoint_id": f"c{n}", "superstep": n, "source": "loop"}
+        link = link.model_copy(update=as_it_is)
+        end = FinishStep(attempt_id=f"a{n}", status="completed")
+        return [start, link, end] if is_late else [start, end, link]
+
+    step = begun(attempt_id=f"a{n}", root_attempt_id=None, graph_ns="", superstep=n, **given)
+    return st.builds(told, step, linked(), st.booleans())
+
+
+def runs_ended() -> st.SearchStrategy[Told]:
+    return st.just(FinishRun(run_id="run", status="completed"))
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> list[list[Told]]:
+    """What happens, cut into what is told at a time. Where a task began is told with its start or later."""
+    given = {"from_checkpoint_id": None} if (is_told_later := draw(st.booleans())) else {}
+    begins = begun(**given)
+    kinds = [begins, begins, ended(), ended(), linked(), linked(), runs_ended()]
+    anything = st.one_of(*kinds, *([began_from()] if is_told_later else []))
+    part = st.one_of(st.lists(anything, max_size=4), *(one_step(n, **given) for n in range(4)))
+    return draw(
+        st.lists(st.lists(part, max_size=6).map(lambda parts: [*chain.from_iterable(parts)]), max_size=3)
+    )
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
+    folder: Path = tmp_path_factory.mktemp("telling")
+    engine = open_database(f"sqlite:///{folder / 'storage.db'}")
+    yield engine
+    engine.dispose()
+
+
+def written(engine: sa.Engine, told: Sequence[Sequence[Told]]) -> Any:
+    """The rows there are when each of these was told in a go, or the class of the error; nothing stays."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            tell(connection, [StartRun(run_id="run", trace_id="t", thread_id="t", at=NOW)])
+            saved(connection)
+            for events in told:
+                tell(connection, events)
+            return {table.name: contents(connection, table) for table in COMPARED}
+        except StorageError as error:
+            return type(error)
+        finally:
+            connection.exec_driver_sql("ROLLBACK")
+
+
+def tell(connection: sa.Connection, events: Sequence[Told]) -> None:
+    Telling(connection, Asker("agent", "t", False), Liveness(30), set()).tell(events)
+
+
+def saved(connection: sa.Connection) -> None:
+    """Half of the attempts save something."""
+    for number, attempt_id in enumerate(ATTEMPTS[::2]):
+        row = artifact_row(f"art_{number}", "t", f"note-{number}", 1)
+        artifacts.INSERT.change(connection, [{**row, "created_at": NOW, "context": {}}])
+        artifacts.record_uses(connection, attempt_id, "saved", [f"art_{number}"])
+
+
+def contents(connection: sa.Connection, table: sa.Table) -> list[Any]:
+    left_out = {"heartbeat_at"}
+    columns = [column for column in table.c if column.name not in left_out]
+    return sorted((tuple(row) for row in connection.execute(sa.select(*columns))), key=repr)
+
+
+@given(stories())
+@settings(max_examples=400, deadline=None)
+def test_in_one_go_or_one_by_one(engine: sa.Engine, story: list[list[Told]]) -> None:
+    """Whatever a run tells, and however it is cut, the rows are those of its events told one at a time."""
+    told = iter(range(10_000))
+    at_its_time = [
+        [e.model_copy(update={"at": NOW + timedelta(seconds=next(told))}) for e in events] for events in story
+    ]
+    one_by_one = [[event] for events in at_its_time for event in events]
+    assert written(engine, at_its_time) == written(engine, one_by_one)
