@@ -108,13 +108,17 @@ def encode_request(
     *,
     target_node: str | None = None,
 ) -> bytes:
-    """The request as a new command, for whoever reads it to check."""
+    """The request as a new command, for whoever reads it to check.
+
+    What the request is made of may have been encoded before: it is the last that is put in.
+    """
     asker = {"requester_id": requester_id, "requester_trace_id": requester_trace_id}
-    data = {"action": request.action, "params": request, "context": _known(asker)}
+    data = {"action": request.action, "context": _known(asker)}
     if target_node is not None:
         data["target_node"] = target_node
     carried = {"subject": subject, "traceparent": traceparent}
-    return _event("ai.team.command", requester_id, carried, data, exclude_none=True)
+    command = _event("ai.team.command", requester_id, carried, data, exclude_none=True)
+    return b'%b,"params":%b}}' % (command.removesuffix(b"}}"), request.encoded())
 
 
 def decode_command(message: bytes) -> Command:

@@ -39,7 +39,6 @@ from mindgraph_storage.requests import (
     RegisterArtifact,
     RegisterOutput,
     Request,
-    Told,
     validated,
 )
 from mindgraph_storage.tiers.disk_errors import translated
@@ -64,9 +63,9 @@ class Asked(NamedTuple):
     def encode(self, request: Request[Any]) -> bytes:
         return encode_request(request, *self)
 
-    def write_down(self, told: Iterable[Told]) -> bytes:
+    def write_down(self, events: Iterable[bytes]) -> bytes:
         """What happened in the process, as a line of its own: in a fraction of the time a command takes."""
-        return to_json([*self, [{one.action: one} for one in told]], exclude_none=True)
+        return b"%b,[%b]]" % (to_json(list(self)).removesuffix(b"]"), b",".join(events))
 
     @classmethod
     def read_back(cls, line: bytes) -> tuple[Asked, RecordEvents]:

@@ -24,9 +24,9 @@ __all__ = ["Outbox", "Unsent", "may_pass"]
 
 
 class _Entry(NamedTuple):
-    """An event, and whether it is to survive the loss of power when it is sent."""
+    """An event in JSON, and whether it is to survive the loss of power when it is sent."""
 
-    told: Told
+    event: bytes
     sync: bool
 
 
@@ -55,7 +55,7 @@ class Outbox:
 
         May be called where the garbage is collected, so it takes no lock.
         """
-        self._waiting.append(_Entry(told, sync))
+        self._waiting.append(_Entry(told.as_event(), sync))
         self._client.unsent.add(self)
 
     def forget(self) -> None:
@@ -90,7 +90,7 @@ class Outbox:
     def _write_down(self, journal: Journal) -> None:
         with self._writing:
             if new := self._waiting[self._written :]:
-                journal.write(self._asked.write_down(entry.told for entry in new))
+                journal.write(self._asked.write_down(entry.event for entry in new))
                 self._written += len(new)
 
     def send(self) -> None:
@@ -157,7 +157,7 @@ class Outbox:
 
 
 def _command(entries: Sequence[_Entry]) -> RecordEvents:
-    return RecordEvents.of((e.told for e in entries), sync=any(e.sync for e in entries))
+    return RecordEvents.of_encoded([e.event for e in entries], sync=any(e.sync for e in entries))
 
 
 def may_pass(error: BaseException) -> bool:

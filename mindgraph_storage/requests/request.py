@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import to_json
 
 from mindgraph_storage.errors import InvalidArgument
 
@@ -56,6 +57,10 @@ class Request(Message, Generic[OutputT]):
     output: ClassVar[type[BaseModel]]
     deferrable: ClassVar[bool] = False
     repeated: ClassVar[bool] = True
+
+    def encoded(self) -> bytes:
+        """As JSON, without what is not given."""
+        return to_json(self, exclude_none=True)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:

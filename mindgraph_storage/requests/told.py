@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Self
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Self, overload
 
 from pydantic import AwareDatetime, Field, model_validator
+from pydantic_core import to_json
 
 from mindgraph_storage.manifest import AgentId, ArtifactId, StepId, TraceId
 from mindgraph_storage.process import ProcessStatus, StepStatus
@@ -35,6 +36,10 @@ class Told(Request[Done]):
     deferrable = True
 
     at: AwareDatetime | None = None
+
+    def as_event(self) -> bytes:
+        """As one of the events of a ``RecordEvents``, in JSON."""
+        return to_json({self.action: self}, exclude_none=True)
 
 
 class StartRun(Told):
@@ -152,6 +157,25 @@ class Event(Message):
         return told
 
 
+class _Encoded(Sequence[Event]):
+    """Events in JSON, which wait to be sent: as objects they would be the collector's work for as long."""
+
+    def __init__(self, each: Sequence[bytes]) -> None:
+        self.each = each
+
+    def __len__(self) -> int:
+        return len(self.each)
+
+    @overload
+    def __getitem__(self, which: int) -> Event: ...
+    @overload
+    def __getitem__(self, which: slice) -> Sequence[Event]: ...
+    def __getitem__(self, which: int | slice) -> Event | Sequence[Event]:
+        if isinstance(which, slice):
+            return _Encoded(self.each[which])
+        return Event.model_validate_json(self.each[which])
+
+
 class RecordEvents(Request[Done]):
     """What happened in one process, in order, recorded as a whole or not at all.
 
@@ -163,14 +187,23 @@ class RecordEvents(Request[Done]):
     output = Done
     deferrable = True
 
-    events: list[Event]
+    events: Sequence[Event]
     sync: bool = False
 
     @classmethod
     def of(cls, told: Iterable[Told], *, sync: bool = False) -> RecordEvents:
         """Of what was validated when it was made, and is not again."""
-        named: list[dict[str, Any]] = [{one.action: one} for one in told]
-        return cls(events=[Event(**one) for one in named], sync=sync)
+        return cls.of_encoded([one.as_event() for one in told], sync=sync)
+
+    @classmethod
+    def of_encoded(cls, events: Sequence[bytes], *, sync: bool = False) -> RecordEvents:
+        """Of what ``Told.as_event`` made; it is sent as it is."""
+        return cls.model_construct(events=_Encoded(events), sync=sync)
+
+    def encoded(self) -> bytes:
+        if not isinstance(self.events, _Encoded):
+            return super().encoded()
+        return b'{"events":[%b],"sync":%b}' % (b",".join(self.events.each), to_json(self.sync))
 
     @property
     def told(self) -> list[Told]:
