@@ -96,7 +96,7 @@ class Heartbeat:
         for run_id, (trace_id, living) in list(self._runs.items()):
             if living() is None and client is not None and self._forget(run_id):
                 outbox = Outbox(client, trace_id)
-                outbox.add(FinishRun(run_id=run_id, status="interrupted"))
+                outbox.add(FinishRun.event(run_id=run_id, status="interrupted"))
                 outbox.try_to_send()
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mindgraph_storage.client.journal import Journal, forget
 from mindgraph_storage.errors import ResourceExhausted, StorageError
-from mindgraph_storage.requests import RecordEvents, Told
+from mindgraph_storage.requests import RecordEvents
 
 if TYPE_CHECKING:
     from mindgraph_storage.client.client import StorageClient
@@ -50,12 +50,12 @@ class Outbox:
         self._is_due = self._is_stuck = False
         self._failure: StorageError | None = None
 
-    def add(self, told: Told, *, sync: bool = False) -> None:
-        """Takes an event and returns at once; with ``sync`` it is to survive the loss of power when sent.
+    def add(self, event: bytes, *, sync: bool = False) -> None:
+        """Takes an event (``Told.event``) and returns at once; with ``sync`` it is to survive a loss of power.
 
         May be called where the garbage is collected, so it takes no lock.
         """
-        self._waiting.append(_Entry(told.as_event(), sync))
+        self._waiting.append(_Entry(event, sync))
         self._client.unsent.add(self)
 
     def forget(self) -> None:

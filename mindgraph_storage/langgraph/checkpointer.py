@@ -20,7 +20,7 @@ from langgraph.checkpoint.base import (
 from mindgraph_storage.client import StorageClient
 from mindgraph_storage.langgraph.passing import PassingSaver, class_before
 from mindgraph_storage.langgraph.place import recorders_of, thread_of, trace_of
-from mindgraph_storage.langgraph.recorder import RunRecorder
+from mindgraph_storage.langgraph.recorder import Made, RunRecorder
 from mindgraph_storage.requests import FindCheckpoint, LinkCheckpoint
 
 __all__ = ["recording"]
@@ -73,8 +73,9 @@ class _Recording(PassingSaver):
         return recorder if is_its_own else None
 
     def _is_known(self, persisted: CheckpointTuple, recorder: RunRecorder) -> bool:
-        told = _as_told(persisted, recorder).model_dump(include=set(FindCheckpoint.model_fields))
-        return self.storage.request(FindCheckpoint(**told), from_within=recorder.trace_id).is_known
+        told = _as_told(persisted, recorder)._asdict()
+        asked = FindCheckpoint(**{name: told[name] for name in FindCheckpoint.model_fields})
+        return self.storage.request(asked, from_within=recorder.trace_id).is_known
 
     def _adopt(self, unknown: Sequence[CheckpointTuple], recorder: RunRecorder) -> None:
         """Enters what was persisted when nobody recorded, or just before a process was killed."""
@@ -138,8 +139,8 @@ class _Recording(PassingSaver):
             return partial(self._send, made)
         return recorder.outbox.send if recorder.link(made) else None
 
-    def _send(self, made: LinkCheckpoint) -> None:
-        self.storage.request(made, from_within=made.trace_id)
+    def _send(self, made: Made) -> None:
+        self.storage.request(LinkCheckpoint(**made._asdict()), from_within=made.trace_id)
 
 
 def _made(
@@ -148,10 +149,10 @@ def _made(
     metadata: CheckpointMetadata,
     trace_id: str,
     run_id: str | None = None,
-) -> LinkCheckpoint:
+) -> Made:
     """A checkpoint, made on top of the one that the config names."""
     configurable = config["configurable"]
-    return LinkCheckpoint(
+    return Made(
         thread_id=str(configurable["thread_id"]),
         checkpoint_ns=configurable.get("checkpoint_ns", ""),
         checkpoint_id=checkpoint_id,
@@ -164,11 +165,11 @@ def _made(
     )
 
 
-def _as_told(persisted: CheckpointTuple, recorder: RunRecorder) -> LinkCheckpoint:
+def _as_told(persisted: CheckpointTuple, recorder: RunRecorder) -> Made:
     """A checkpoint that is in the saver already."""
     made = _made(persisted.config, persisted.checkpoint["id"], persisted.metadata, recorder.trace_id)
-    parent_id = persisted.parent_config and persisted.parent_config["configurable"]["checkpoint_id"]
-    return made.model_copy(update={"parent_checkpoint_id": parent_id})
+    parent = persisted.parent_config
+    return made._replace(parent_checkpoint_id=parent["configurable"]["checkpoint_id"] if parent else None)
 
 
 def _recorder(config: RunnableConfig) -> RunRecorder | None:

@@ -27,9 +27,17 @@ from mindgraph_storage.client.outbox import Outbox, may_pass
 from mindgraph_storage.langgraph.place import Attempt, Recorder, agent_of, split_namespace
 from mindgraph_storage.os_process import this_process
 from mindgraph_storage.process import ProcessStatus, StepStatus
-from mindgraph_storage.requests import BeginFrom, FinishRun, FinishStep, LinkCheckpoint, StartRun, StartStep
+from mindgraph_storage.requests import (
+    BeginFrom,
+    FinishRun,
+    FinishStep,
+    LinkCheckpoint,
+    StartRun,
+    StartStep,
+    validated,
+)
 
-__all__ = ["RunRecorder"]
+__all__ = ["Made", "RunRecorder"]
 
 _MOST_ERROR_CHARACTERS = 2000
 _BEFORE_ALL = -(2**31)
@@ -43,6 +51,20 @@ class _Enclosing(NamedTuple):
     attempt_id: str | None = None
     root_attempt_id: str | None = None
     root_superstep: int = _BEFORE_ALL
+
+
+class Made(NamedTuple):
+    """A checkpoint that was persisted: what there is of a ``LinkCheckpoint``."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    parent_checkpoint_id: str | None
+    source: str | None
+    superstep: int | None
+    trace_id: str
+    run_id: str | None
+    at: datetime
 
 
 class RunRecorder(GraphCallbackHandler, Recorder):
@@ -76,6 +98,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         self._began_at: dict[str, str | None] = {}
         self._told_from: dict[str, str | None] = {}
         self._kept: set[str] = set()
+        self._named: set[tuple[str, str]] = set()
         self._unheld = {_BEFORE_ALL}  # an earlier run may have saved what the first checkpoint holds
         self._began_with: int | None = None  # its first superstep
         self._interrupted = False
@@ -97,7 +120,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
             at=_now(),
         )
         try:
-            self.outbox.add(opened)
+            self.outbox.add(opened.as_event())
             self.outbox.send()
         except BaseException:
             self.storage.heartbeat.remove(self)
@@ -113,7 +136,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
             status = "failed"
         why = _told(error) if status == "failed" else None
         self.storage.heartbeat.remove(self)
-        self.outbox.add(FinishRun(run_id=self.run_id, status=status, error=why, at=_now()), sync=True)
+        self.outbox.add(FinishRun.event(run_id=self.run_id, status=status, error=why, at=_now()), sync=True)
         if isinstance(error, GeneratorExit):  # perhaps the garbage collector's, in the middle of anything
             self.storage.heartbeat.send_soon(self.outbox)
         elif error is not None:  # which is what the caller is to see
@@ -159,13 +182,13 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         known = (checkpoint_map.get(namespace), self._began_at[namespace])
         return [checkpoint_id for checkpoint_id in known if checkpoint_id is not None]
 
-    def stand_at(self, found: LinkCheckpoint, *, is_adopted: bool) -> None:
+    def stand_at(self, found: Made, *, is_adopted: bool) -> None:
         """A graph of this run goes on from this checkpoint, which may have been made by nobody we know.
 
         Where it is adopted, with those before it, nothing is left to tell.
         """
         if not is_adopted and found.checkpoint_ns not in self._checkpoints:
-            self.outbox.add(found)
+            self.outbox.add(LinkCheckpoint.event(**found._asdict()))
         self._checkpoints[found.checkpoint_ns] = found.checkpoint_id
 
     def write_from(self, task_id: str, checkpoint_id: str) -> Callable[[], None] | None:
@@ -178,13 +201,13 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         told_from = self._told_from.pop(task_id, checkpoint_id)
         if told_from != checkpoint_id and self.thread_id is not None:
             began = {"trace_id": self.trace_id, "thread_id": self.thread_id, "checkpoint_id": checkpoint_id}
-            self.outbox.add(BeginFrom(task_id=task_id, **began))
+            self.outbox.add(BeginFrom.event(task_id=task_id, **began))
         if task_id in self._kept:
             self._kept.discard(task_id)
             return self.outbox.send
         return self.outbox.write_down if self._attempts else None
 
-    def link(self, made: LinkCheckpoint) -> bool:
+    def link(self, made: Made) -> bool:
         """A checkpoint was persisted; True: send now, because it makes visible what was saved.
 
         Another one is told with the next start. After a crash it is found in the saver, with those before it.
@@ -192,11 +215,11 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         self.begins_at(made.checkpoint_ns, made.checkpoint_id)
         self._checkpoints[made.checkpoint_ns] = made.checkpoint_id
         shows = self._shows_saved(made)
-        self.outbox.add(made, sync=shows)
+        self.outbox.add(LinkCheckpoint.event(**made._asdict()), sync=shows)
         self.outbox.send_soon()
         return shows
 
-    def _shows_saved(self, made: LinkCheckpoint) -> bool:
+    def _shows_saved(self, made: Made) -> bool:
         if made.checkpoint_ns != self._base.graph_ns or made.source != "loop" or made.superstep is None:
             return False
         held = {superstep for superstep in self._unheld.copy() if superstep <= made.superstep}
@@ -262,24 +285,26 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         agent_id = agent_of(self._configurable, node)
         begun_from = self._checkpoints.get(graph_ns) if self.is_sync else None
         self._told_from[task_id] = begun_from
-        self.outbox.add(
-            StartStep(
-                attempt_id=attempt_id,
-                root_attempt_id=root_attempt_id,
-                parent_attempt_id=enclosing.attempt_id,
-                run_id=self.run_id,
-                trace_id=self.trace_id,
-                step_id=node,
-                thread_id=self.thread_id,
-                task_id=task_id,
-                checkpoint_ns=namespace,
-                graph_ns=graph_ns,
-                superstep=superstep,
-                from_checkpoint_id=begun_from,
-                agent_id=agent_id,
-                at=_now(),
-            )
-        )
+        started = {
+            "attempt_id": attempt_id,
+            "root_attempt_id": root_attempt_id,
+            "parent_attempt_id": enclosing.attempt_id,
+            "run_id": self.run_id,
+            "trace_id": self.trace_id,
+            "step_id": node,
+            "thread_id": self.thread_id,
+            "task_id": task_id,
+            "checkpoint_ns": namespace,
+            "graph_ns": graph_ns,
+            "superstep": superstep,
+            "from_checkpoint_id": begun_from,
+            "agent_id": agent_id,
+            "at": _now(),
+        }
+        if (node, agent_id) not in self._named:
+            validated(StartStep, started)  # names that are refused must not run
+            self._named.add((node, agent_id))
+        self.outbox.add(StartStep.event(**started))
         self._attempts[run_id] = Attempt(attempt_id, task_id, agent_id)
         try:
             self.outbox.write_down()
@@ -310,7 +335,7 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         attempt = self._attempts.pop(run_id, None)
         if attempt is None or enclosing is None:
             return
-        ended = FinishStep(
+        ended = FinishStep.event(
             attempt_id=attempt.attempt_id,
             status=status,
             error=error,

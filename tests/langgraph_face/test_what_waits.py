@@ -50,7 +50,7 @@ async def test_one_command_for_many_steps(
 async def test_what_an_earlier_run_may_have_left(
     way: Way, storage: StorageClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a thread that was gone on with, the first checkpoint may show what a run before saved: it is on disk."""
+    """Where a thread is gone on with, the first checkpoint may show what a run before saved: it is on disk."""
     monkeypatch.setattr(heartbeat, "_GATHERING_SECONDS", LIMIT)
     await way.invoke(three_steps(way.saver, storage), {"words": []}, on_thread("t"))
     transport = listening_to(storage)
@@ -136,7 +136,7 @@ def test_times_are_those_of_what_happened(storage: StorageClient, saver: Saver) 
 def test_refused_on_the_way_is_raised_once(storage: StorageClient) -> None:
     """What was sent by nobody's hand and refused is raised by what is asked next, and only there."""
     outbox = Outbox(storage, "t")
-    outbox.add(FinishRun(run_id="nobody", status="completed"))
+    outbox.add(FinishRun.event(run_id="nobody", status="completed"))
     outbox.try_to_send()
     storage.heartbeat.beat()
 
@@ -150,7 +150,7 @@ def test_no_more_is_gathered_than_can_be_sent(storage: StorageClient) -> None:
     transport = listening_to(storage)
     transport.is_full = True
     outbox = Outbox(storage, "t")
-    outbox.add(StartRun(run_id="r", trace_id="t"))
+    outbox.add(StartRun.event(run_id="r", trace_id="t"))
     outbox.write_down()
     outbox.try_to_send()
 
@@ -174,7 +174,7 @@ def test_many_runs_wait_together(storage: StorageClient, monkeypatch: pytest.Mon
     monkeypatch.setattr("mindgraph_storage.client.heartbeat.time.sleep", pause)
     outboxes = [Outbox(storage, f"t{number}") for number in range(5)]
     for number, outbox in enumerate(outboxes):
-        outbox.add(StartRun(run_id=f"r{number}", trace_id=f"t{number}"))
+        outbox.add(StartRun.event(run_id=f"r{number}", trace_id=f"t{number}"))
         outbox.write_down()
     monkeypatch.setattr(outboxes[-1], "try_to_send", last.set)
     all_are_there.set()
