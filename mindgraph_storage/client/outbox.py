@@ -51,7 +51,7 @@ class Outbox:
         self._failure: StorageError | None = None
 
     def add(self, event: bytes, *, sync: bool = False) -> None:
-        """Takes an event (``Told.event``) and returns at once; with ``sync`` it is to survive a loss of power.
+        """Takes an event (``Told.event``) and returns at once; ``sync`` if it is to survive a power loss.
 
         May be called where the garbage is collected, so it takes no lock.
         """

@@ -50,7 +50,7 @@ async def test_one_command_for_many_steps(
 async def test_what_an_earlier_run_may_have_left(
     way: Way, storage: StorageClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a thread is gone on with, the first checkpoint may show what a run before saved: it is on disk."""
+    """Where a thread is gone on with, the first checkpoint may show what was saved before: it is on disk."""
     monkeypatch.setattr(heartbeat, "_GATHERING_SECONDS", LIMIT)
     await way.invoke(three_steps(way.saver, storage), {"words": []}, on_thread("t"))
     transport = listening_to(storage)
