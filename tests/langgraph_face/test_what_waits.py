@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
+from langgraph.graph import START, StateGraph
 
-from mindgraph_storage import NotFound, ResourceExhausted, StorageClient
+from mindgraph_storage import InvalidArgument, NotFound, ResourceExhausted, StorageClient
 from mindgraph_storage.client import heartbeat
 from mindgraph_storage.client.outbox import Outbox
 from mindgraph_storage.langgraph import with_storage
-from mindgraph_storage.requests import FinishRun, RecordEvents, StartRun
+from mindgraph_storage.requests import FinishRun, FinishStep, RecordEvents, StartRun
 
 from .graphs import Broken, State, chain, saves, says
 from .listening import listening_to
@@ -89,6 +90,58 @@ async def test_what_shows_an_artifact_is_on_disk(way: Way, storage: StorageClien
     ends = {draft.attempt_id, draft.produced_checkpoint_id}
     synced = [event.told for request in transport.recorded if request.sync for event in request.events]
     assert {getattr(t, "attempt_id", None) or getattr(t, "checkpoint_id", None) for t in synced} >= ends
+
+
+def test_what_encloses_something_saved_is_on_disk(storage: StorageClient, saver: Saver) -> None:
+    """A step between the root and one that saved: without its end nobody would see what that one saved."""
+    transport = listening_to(storage)
+    middle = StateGraph(State).add_node("inner", chain(saves(storage, "draft"))).add_edge(START, "inner")
+    outer = StateGraph(State).add_node("middle", middle.compile()).add_edge(START, "middle")
+    recorded = with_storage(outer.compile(checkpointer=saver), storage)
+    recorded.invoke({"words": []}, on_thread("t"))
+
+    around = {step.attempt_id for step in storage.list_steps("t")}
+    synced = [event.told for request in transport.recorded if request.sync for event in request.events]
+    assert {told.attempt_id for told in synced if isinstance(told, FinishStep)} == around
+    assert len(around) == 3
+
+
+def test_a_step_that_saved_nothing_waits_for_nobody(
+    storage: StorageClient, saver: Saver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though others run beside it, its end is only written down before its writes are persisted."""
+    monkeypatch.setattr(heartbeat, "_GATHERING_SECONDS", LIMIT)
+    transport = listening_to(storage)
+    both_are_there = threading.Barrier(2, timeout=LIMIT)
+
+    def node(name: str) -> Any:
+        def waits(state: State) -> dict[str, Any]:
+            both_are_there.wait()
+            return {"words": [name]}
+
+        waits.__name__ = name
+        return waits
+
+    builder = StateGraph(State)
+    for name in ("left", "right"):
+        builder.add_node(name, node(name)).add_edge(START, name)
+    with_storage(builder.compile(checkpointer=saver), storage).invoke({"words": []}, on_thread("t"))
+    assert len(transport.recorded) == 2  # the run's start, and all the rest at its end
+
+
+def test_names_that_are_refused_do_not_run(storage: StorageClient, saver: Saver) -> None:
+    """A node whose name no step can have is an error before it runs, as everything that was told wrong."""
+    ran: list[str] = []
+
+    def node(state: State) -> dict[str, Any]:
+        ran.append("it")
+        return {"words": []}
+
+    node.__name__ = "n" * 300
+    with pytest.raises(InvalidArgument, match=r"step_id: .*at most 200"):
+        with_storage(chain(node, saver=saver), storage).invoke({"words": []}, on_thread("t"))
+    assert ran == []
+    assert [run.status for run in storage.list_runs("t")] == ["failed"]
 
 
 def test_what_was_not_told_yet_is_told_first(storage: StorageClient, saver: Saver) -> None:

@@ -187,3 +187,39 @@ def test_in_one_go_or_one_by_one(engine: sa.Engine, story: list[list[Told]]) -> 
     ]
     one_by_one = [[event] for events in at_its_time for event in events]
     assert written(engine, at_its_time) == written(engine, one_by_one)
+
+
+def test_an_attempt_inside_itself(engine: sa.Engine) -> None:
+    """Whatever a client tells of what encloses what, looking at it ends."""
+    ids = [("a0", None), ("a2", "a2"), ("a3", "a4"), ("a4", "a3")]
+    steps = [
+        StartStep(
+            attempt_id=attempt_id,
+            root_attempt_id="a0",
+            parent_attempt_id=parent_id,
+            run_id="run",
+            trace_id="t",
+            step_id="step",
+            thread_id="t",
+            task_id=attempt_id,
+            checkpoint_ns=f"step:{attempt_id}",
+            graph_ns="inner" if parent_id else "",
+            superstep=0,
+            agent_id="agent.a",
+            at=NOW,
+        )
+        for attempt_id, parent_id in ids
+    ]
+    ends = [FinishStep(attempt_id=attempt_id, status="completed", at=NOW) for attempt_id, _ in ids]
+    link = LinkCheckpoint(
+        thread_id="t",
+        checkpoint_ns="",
+        checkpoint_id="c0",
+        source="loop",
+        superstep=0,
+        trace_id="t",
+        run_id="run",
+        at=NOW,
+    )
+    rows = written(engine, [[*steps, *ends, link]])
+    assert [row[1] for row in rows["held_artifacts"]] == [1]
