@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
+from langgraph.types import Command, interrupt
 
 from mindgraph_storage import InvalidArgument, NotFound, ResourceExhausted, StorageClient
 from mindgraph_storage.client import heartbeat
@@ -107,26 +109,50 @@ def test_what_encloses_something_saved_is_on_disk(storage: StorageClient, saver:
 
 
 def test_a_step_that_saved_nothing_waits_for_nobody(
-    storage: StorageClient, saver: Saver, monkeypatch: pytest.MonkeyPatch
+    storage: StorageClient, saver: Saver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though others run beside it, its end is only written down before its writes are persisted."""
     monkeypatch.setattr(heartbeat, "_GATHERING_SECONDS", LIMIT)
-    transport = listening_to(storage)
-    both_are_there = threading.Barrier(2, timeout=LIMIT)
+    transport, is_persisted = listening_to(storage), threading.Event()
+    is_written_down: list[bool] = []
+    put_writes = saver.put_writes
 
-    def node(name: str) -> Any:
-        def waits(state: State) -> dict[str, Any]:
-            both_are_there.wait()
-            return {"words": [name]}
+    def put(config: Any, writes: Any, *rest: Any) -> None:
+        if ("words", ["short"]) in writes:
+            pages = (tmp_path / "data" / "buffer" / "told").iterdir()
+            is_written_down.append(any(b"finish_step" in page.read_bytes() for page in pages))
+            is_persisted.set()
+        put_writes(config, writes, *rest)
 
-        waits.__name__ = name
-        return waits
+    def long(state: State) -> dict[str, Any]:
+        assert is_persisted.wait(LIMIT)
+        return {"words": ["long"]}
 
-    builder = StateGraph(State)
-    for name in ("left", "right"):
-        builder.add_node(name, node(name)).add_edge(START, name)
+    monkeypatch.setattr(saver, "put_writes", put)
+    short: Any = says("short")
+    builder = StateGraph(State).add_node("long", long).add_node("short", short)
+    builder.add_edge(START, "long").add_edge(START, "short")
     with_storage(builder.compile(checkpointer=saver), storage).invoke({"words": []}, on_thread("t"))
+    assert is_written_down == [True]
     assert len(transport.recorded) == 2  # the run's start, and all the rest at its end
+
+
+def test_what_a_run_before_saved_inside(storage: StorageClient, saver: Saver) -> None:
+    """A step that is gone on with may hold what was saved inside it then: how it ends is on disk."""
+
+    def ask(state: State) -> dict[str, Any]:
+        return {"words": [interrupt("go on?")]}
+
+    inner = chain(saves(storage, "draft"), ask)
+    outer = StateGraph(State).add_node("inner", inner).add_edge(START, "inner")
+    recorded = with_storage(outer.compile(checkpointer=saver), storage)
+    recorded.invoke({"words": []}, on_thread("t"))
+    transport = listening_to(storage)
+    recorded.invoke(Command(resume="yes"), on_thread("t"))
+
+    outermost = storage.list_steps("t", step_id="inner")[-1]
+    last_told = [request.events[-1].told for request in transport.recorded if request.sync]
+    assert outermost.attempt_id in {told.attempt_id for told in last_told if isinstance(told, FinishStep)}
 
 
 def test_names_that_are_refused_do_not_run(storage: StorageClient, saver: Saver) -> None:
