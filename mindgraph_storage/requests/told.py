@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Self, overload
 
 from pydantic import AwareDatetime, Field, model_validator
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from mindgraph_storage.manifest import AgentId, ArtifactId, StepId, TraceId
 from mindgraph_storage.process import ProcessStatus, StepStatus
-from mindgraph_storage.requests.request import Done, Message, Request
+from mindgraph_storage.requests.request import Done, Message, Request, validated
 
 __all__ = [
     "BeatRun",
@@ -181,7 +181,7 @@ class _Encoded(Sequence[Event]):
     def __getitem__(self, which: int | slice) -> Event | Sequence[Event]:
         if isinstance(which, slice):
             return _Encoded(self.each[which])
-        return Event.model_validate_json(self.each[which])
+        return validated(Event, from_json(self.each[which]))
 
 
 class RecordEvents(Request[Done]):

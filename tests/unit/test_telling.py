@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mindgraph_storage.errors import StorageError
@@ -178,7 +178,7 @@ def contents(connection: sa.Connection, table: sa.Table) -> list[Any]:
 
 
 @given(stories())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_in_one_go_or_one_by_one(engine: sa.Engine, story: list[list[Told]]) -> None:
     """Whatever a run tells, and however it is cut, the rows are those of its events told one at a time."""
     told = iter(range(10_000))
