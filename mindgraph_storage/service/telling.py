@@ -101,6 +101,7 @@ class Telling:
         self._links: list[LinkCheckpoint] = []
         self._open: dict[str, StartStep] = {}
         self._tasks: dict[str, StartStep] = {}
+        self._origins: set[str] = set()
         self._held_up_to: dict[_Graph, int] = {}
         self._parents: set[str] = set()
         self._goes_by_origin = False
@@ -108,7 +109,7 @@ class Telling:
     def _start_step(self, event: StartStep) -> None:
         self._asker.must_act_in(event.trace_id, event.action)
         told_of = event.attempt_id in self._begun or event.attempt_id in self._ended
-        if told_of or self._is_too_early(event):
+        if told_of or event.task_id in self._origins or self._is_too_early(event):
             self._write()
         self._begun[event.attempt_id] = self._open[event.attempt_id] = event
         self._tasks[event.task_id] = event
@@ -136,6 +137,7 @@ class Telling:
         if self._goes_by_origin or (event.checkpoint_id in self._parents and not is_counted):
             self._write()
         self._began_from.append(event)
+        self._origins.add(event.task_id)
 
     def _link_checkpoint(self, event: LinkCheckpoint) -> None:
         self._asker.must_act_in(event.trace_id, event.action)
@@ -172,9 +174,8 @@ class Telling:
             for trace_id, run_id in {(event.trace_id, event.run_id) for event in begun}:
                 if process_state.find_run(self._connection, run_id) != trace_id:
                     raise NotFound(f"there is no run {run_id!r} in process {trace_id!r}")
-            for event, its_end in told:
-                if its_end is not None:
-                    process_state.finish_steps(self._connection, [its_end], event.trace_id)
+            if over := [its_end for _, its_end in told if its_end is not None]:
+                self._write_ended(over)
         for trace_id, agent_id in {(event.trace_id, event.agent_id) for event in begun} - self._entered:
             process_state.enter(self._connection, trace_id, agent_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mindgraph_storage.errors import StorageError
+from mindgraph_storage.errors import PermissionDenied, StorageError
 from mindgraph_storage.requests import (
     BeginFrom,
     FinishRun,
@@ -30,8 +31,9 @@ from mindgraph_storage.tiers import artifacts, tables
 from mindgraph_storage.tiers.database import open_database
 from tests.benchmarks.filled import artifact_row
 
+EXAMPLES = int(os.environ.get("MINDGRAPH_STORIES", "400"))
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
-ATTEMPTS, CHECKPOINTS = [f"a{n}" for n in range(6)], [f"c{n}" for n in range(5)]
+ATTEMPTS, CHECKPOINTS = [f"a{n}" for n in range(6)], range(5)
 GRAPHS = ["", "inner:t0"]
 SUPERSTEPS = st.integers(0, 3)
 COMPARED = [
@@ -58,7 +60,7 @@ def begun(draw: st.DrawFn, /, **given: Any) -> StartStep:
         "parent_attempt_id": draw(maybe(ATTEMPTS)),
         "graph_ns": draw(st.sampled_from(GRAPHS)),
         "superstep": draw(SUPERSTEPS),
-        "from_checkpoint_id": draw(maybe(CHECKPOINTS[:3])),
+        "from_checkpoint_id": draw(origins(*GRAPHS)),
         "agent_id": draw(st.sampled_from(["agent.a", "agent.b"])),
         **given,
     }
@@ -87,35 +89,41 @@ def began_from() -> st.SearchStrategy[Told]:
         trace_id=st.just("t"),
         thread_id=st.just("t"),
         task_id=st.builds(task_of, st.sampled_from(GRAPHS), SUPERSTEPS, st.integers(0, 1)),
-        checkpoint_id=st.sampled_from(CHECKPOINTS[:3]),
+        checkpoint_id=origins(*GRAPHS).filter(bool),
     )
 
 
-def linked() -> st.SearchStrategy[Told]:
-    return st.builds(
-        LinkCheckpoint,
-        thread_id=st.just("t"),
-        checkpoint_ns=st.sampled_from(GRAPHS),
-        checkpoint_id=st.sampled_from(CHECKPOINTS),
-        parent_checkpoint_id=maybe(CHECKPOINTS[:3]),
-        source=st.sampled_from(["loop", "loop", "loop", "input", None]),
-        superstep=st.none() | SUPERSTEPS,
-        trace_id=st.just("t"),
-        run_id=st.sampled_from(["run", "run", None]),
-    )
+@st.composite
+def linked(draw: st.DrawFn, /, **given: Any) -> LinkCheckpoint:
+    """No two graphs have a checkpoint of one id."""
+    graph_ns = draw(st.sampled_from(GRAPHS))
+    values = {
+        "checkpoint_ns": graph_ns,
+        "checkpoint_id": f"{graph_ns}c{draw(st.sampled_from(CHECKPOINTS))}",
+        "parent_checkpoint_id": draw(origins(graph_ns)),
+        "source": draw(st.sampled_from(["loop", "loop", "loop", "input", None])),
+        "superstep": draw(st.none() | SUPERSTEPS),
+        "run_id": draw(st.sampled_from(["run", "run", None])),
+        **given,
+    }
+    return LinkCheckpoint(thread_id="t", trace_id="t", **values)
+
+
+def origins(*graphs: str) -> st.SearchStrategy[str | None]:
+    """Checkpoints that others go on from."""
+    return maybe([f"{graph_ns}c{number}" for graph_ns in graphs for number in CHECKPOINTS[:3]])
 
 
 def one_step(n: int, **given: Any) -> st.SearchStrategy[list[Told]]:
     """A step as a run tells it: mostly in order, so that there is something to hold."""
 
     def told(start: Told, link: Told, is_late: bool) -> list[Told]:
-        as_it_is = {"checkpoint_ns": "", "checkpoint_id": f"c{n}", "superstep": n, "source": "loop"}
-        link = link.model_copy(update=as_it_is)
         end = FinishStep(attempt_id=f"a{n}", status="completed")
         return [start, link, end] if is_late else [start, end, link]
 
     step = begun(attempt_id=f"a{n}", root_attempt_id=None, graph_ns="", superstep=n, **given)
-    return st.builds(told, step, linked(), st.booleans())
+    link = linked(checkpoint_ns="", checkpoint_id=f"c{n}", superstep=n, source="loop")
+    return st.builds(told, step, link, st.booleans())
 
 
 def runs_ended() -> st.SearchStrategy[Told]:
@@ -159,8 +167,8 @@ def written(engine: sa.Engine, told: Sequence[Sequence[Told]]) -> Any:
             connection.exec_driver_sql("ROLLBACK")
 
 
-def tell(connection: sa.Connection, events: Sequence[Told]) -> None:
-    Telling(connection, Asker("agent", "t", False), Liveness(30), set()).tell(events)
+def tell(connection: sa.Connection, events: Sequence[Told], trace_id: str = "t") -> None:
+    Telling(connection, Asker("agent", trace_id, False), Liveness(30), set()).tell(events)
 
 
 def saved(connection: sa.Connection) -> None:
@@ -178,7 +186,7 @@ def contents(connection: sa.Connection, table: sa.Table) -> list[Any]:
 
 
 @given(stories())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_in_one_go_or_one_by_one(engine: sa.Engine, story: list[list[Told]]) -> None:
     """Whatever a run tells, and however it is cut, the rows are those of its events told one at a time."""
     told = iter(range(10_000))
@@ -189,24 +197,37 @@ def test_in_one_go_or_one_by_one(engine: sa.Engine, story: list[list[Told]]) -> 
     assert written(engine, at_its_time) == written(engine, one_by_one)
 
 
+def step(attempt_id: str, **given: Any) -> StartStep:
+    where = {"run_id": "run", "trace_id": "t", "thread_id": "t", "task_id": attempt_id, "graph_ns": ""}
+    told = {"step_id": "step", "checkpoint_ns": "step:t", "superstep": 0, "agent_id": "agent.a", "at": NOW}
+    return StartStep(attempt_id=attempt_id, **{**where, **told, **given})
+
+
+def test_an_attempt_of_another_process(engine: sa.Engine) -> None:
+    """Whoever takes its id can neither open nor close it, told in one go or not."""
+    end = FinishStep(attempt_id="a0", status="failed", at=NOW)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            tell(connection, [StartRun(run_id="run", trace_id="t", thread_id="t", at=NOW), step("a0")])
+            tell(connection, [StartRun(run_id="theirs", trace_id="u", at=NOW)], "u")
+            for told in ([step("a0", run_id="theirs", trace_id="u"), end], [end]):
+                with pytest.raises(PermissionDenied):
+                    tell(connection, told, "u")
+            assert [row[-4] for row in contents(connection, tables.steps)] == ["running"]
+        finally:
+            connection.exec_driver_sql("ROLLBACK")
+
+
 def test_an_attempt_inside_itself(engine: sa.Engine) -> None:
     """Whatever a client tells of what encloses what, looking at it ends."""
     ids = [("a0", None), ("a2", "a2"), ("a3", "a4"), ("a4", "a3")]
     steps = [
-        StartStep(
-            attempt_id=attempt_id,
+        step(
+            attempt_id,
             root_attempt_id="a0",
             parent_attempt_id=parent_id,
-            run_id="run",
-            trace_id="t",
-            step_id="step",
-            thread_id="t",
-            task_id=attempt_id,
-            checkpoint_ns=f"step:{attempt_id}",
             graph_ns="inner" if parent_id else "",
-            superstep=0,
-            agent_id="agent.a",
-            at=NOW,
         )
         for attempt_id, parent_id in ids
     ]
