@@ -27,8 +27,9 @@ from mindgraph_storage.requests import (
 from mindgraph_storage.service.access import Asker
 from mindgraph_storage.service.liveness import Liveness
 from mindgraph_storage.service.telling import Telling
-from mindgraph_storage.tiers import artifacts, tables
+from mindgraph_storage.tiers import artifacts, lineage, tables
 from mindgraph_storage.tiers.database import open_database
+from mindgraph_storage.tiers.database_errors import TryAgain
 from tests.benchmarks.filled import artifact_row
 
 EXAMPLES = int(os.environ.get("MINDGRAPH_STORIES", "400"))
@@ -244,3 +245,27 @@ def test_an_attempt_inside_itself(engine: sa.Engine) -> None:
     )
     rows = written(engine, [[*steps, *ends, link]])
     assert [row[1] for row in rows["held_artifacts"]] == [1]
+
+
+def test_a_checkpoint_that_another_service_enters_meanwhile(engine: sa.Engine) -> None:
+    """Two places for one checkpoint are never written: whoever comes second tries the whole command again."""
+    told = {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "c0", "parent_checkpoint_id": None}
+    checkpoint = {
+        **told,
+        "source": "loop",
+        "superstep": 0,
+        "trace_id": "t",
+        "run_id": "run",
+        "created_at": NOW,
+    }
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            late = lineage._Entering(connection, [checkpoint])
+            lineage.enter(connection, [checkpoint])
+            late.enter(checkpoint)
+            with pytest.raises(TryAgain):
+                late.finish()
+            assert len(contents(connection, tables.checkpoints)) == 1
+        finally:
+            connection.exec_driver_sql("ROLLBACK")
