@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -144,11 +143,12 @@ class RunRecorder(GraphCallbackHandler, Recorder):
         else:
             self.outbox.send()
 
-    @contextmanager
-    def handing_out(self) -> Iterator[None]:
-        """While the reader of its stream has a part, the run does nothing."""
+    def hand_out(self) -> None:
+        """The reader of its stream has a part: until the next one is asked for, the run does nothing."""
         self._handed_out_at = time.monotonic()
-        yield
+
+    def go_on(self) -> None:
+        """The next part is asked for."""
         self._handed_out_at = None
 
     def is_at_work(self, within_seconds: float) -> bool:

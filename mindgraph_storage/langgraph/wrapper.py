@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import nullcontext
 from typing import Any, Self, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -113,8 +112,9 @@ class _RecordedGraph:
         recorder.start()
         try:
             for part in stream:
-                with recorder.handing_out():
-                    yield part
+                recorder.hand_out()
+                yield part
+                recorder.go_on()
         except BaseException as error:
             stream.close()
             recorder.finish(error)
@@ -130,8 +130,12 @@ class _RecordedGraph:
             await asyncio.to_thread(recorder.start)
         try:
             async for part in stream:
-                with recorder.handing_out() if recorder else nullcontext():
+                if recorder is None:
                     yield part
+                    continue
+                recorder.hand_out()
+                yield part
+                recorder.go_on()
         except BaseException as error:
             await stream.aclose()  # a consumer that stops early must still end the graph's loop now
             if recorder is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Self, overload
+from typing import Annotated, Any, overload
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, field_validator
 from pydantic_core import from_json, to_json
 
 from mindgraph_storage.manifest import AgentId, ArtifactId, StepId, TraceId
@@ -152,12 +152,6 @@ class Event(Message):
     begin_from: BeginFrom | None = None
     link_checkpoint: LinkCheckpoint | None = None
 
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        if len(self.model_fields_set) != 1 or self.told is None:
-            raise ValueError("must be exactly one event")
-        return self
-
     @property
     def told(self) -> Told:
         (name,) = self.model_fields_set
@@ -197,6 +191,14 @@ class RecordEvents(Request[Done]):
 
     events: Sequence[Event]
     sync: bool = False
+
+    @field_validator("events")
+    @classmethod
+    def _are_one_each(cls, events: Sequence[Event]) -> Sequence[Event]:
+        for number, event in enumerate(events):
+            if len(event.model_fields_set) != 1 or event.told is None:
+                raise ValueError(f"each must be exactly one event, the one at {number} is not")
+        return events
 
     @classmethod
     def of(cls, told: Iterable[Told], *, sync: bool = False) -> RecordEvents:

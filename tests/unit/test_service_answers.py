@@ -293,6 +293,17 @@ def test_a_step_of_no_run_is_refused(service: Service) -> None:
     assert data["error"]["code"] in ("NOT_FOUND", "FAILED_PRECONDITION", "INVALID_ARGUMENT")
 
 
+@pytest.mark.parametrize(
+    "event",
+    [{}, {"finish_run": None}, {"finish_run": GOOD["finish_run"], "start_run": GOOD["start_run"]}],
+)
+def test_an_event_is_one(service: Service, event: dict[str, Any]) -> None:
+    """Whoever tells nothing, or two things as one, is told at which place."""
+    error = service.ask("record_events", {"events": [{"finish_run": GOOD["finish_run"]}, event]})["error"]
+    assert error["code"] == "INVALID_ARGUMENT"
+    assert "exactly one event, the one at 1 is not" in error["message"]
+
+
 def test_a_run_stays_in_its_process(service: Service) -> None:
     """A run's id that is taken in one process does not start it in another."""
     data = service.ask("start_run", {**GOOD["start_run"], "trace_id": "trace_other"})
