@@ -18,7 +18,6 @@ from mindgraph_storage.tiers.tables import Condition, artifacts, participants, p
 
 __all__ = ["Asker"]
 
-_IS_OPERATOR = sa.bindparam("asker_is_operator", type_=sa.Boolean)
 _AGENT_ID = sa.bindparam("asker_id", type_=sa.String)
 _FROM_WITHIN = sa.bindparam("asker_trace_id", type_=sa.String)
 
@@ -28,13 +27,14 @@ def _takes_part(trace_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     return sa.or_(trace_id == _FROM_WITHIN, recorded)
 
 
+_ALL = Condition(sa.true(), {})
+"""A condition of its own: PostgreSQL would plan "all, or those that" anew each time it is asked."""
 _READABLE_ARTIFACT = sa.or_(
-    _IS_OPERATOR,
     artifacts.c.visibility == "public",
     artifacts.c.owner == _AGENT_ID,
     (artifacts.c.visibility == "trace") & _takes_part(artifacts.c.trace_id),
 )
-_READABLE_PROCESS = sa.or_(_IS_OPERATOR, _takes_part(processes.c.trace_id))
+_READABLE_PROCESS = _takes_part(processes.c.trace_id)
 
 
 class Asker(NamedTuple):
@@ -61,18 +61,14 @@ class Asker(NamedTuple):
 
     def may_read_artifact(self) -> Condition:
         """On a row of ``artifacts``."""
-        return Condition(_READABLE_ARTIFACT, self._values())
+        return _ALL if self.is_operator else Condition(_READABLE_ARTIFACT, self._values())
 
     def may_read_process(self) -> Condition:
         """On a row of ``processes``."""
-        return Condition(_READABLE_PROCESS, self._values())
+        return _ALL if self.is_operator else Condition(_READABLE_PROCESS, self._values())
 
     def _values(self) -> dict[str, Any]:
-        return {
-            "asker_is_operator": self.is_operator,
-            "asker_id": self.agent_id,
-            "asker_trace_id": self.trace_id,
-        }
+        return {"asker_id": self.agent_id, "asker_trace_id": self.trace_id}
 
     def must_be_operator(self, action: str) -> None:
         """Raises PermissionDenied for everybody else."""

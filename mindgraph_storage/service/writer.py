@@ -27,6 +27,7 @@ import sqlalchemy as sa
 from mindgraph_storage.errors import AlreadyExists, FailedPrecondition
 from mindgraph_storage.service.settler import Settler
 from mindgraph_storage.tiers import database, tables
+from mindgraph_storage.tiers.database_errors import TryAgain
 from mindgraph_storage.tiers.files import ArtifactFiles, beside
 from mindgraph_storage.tiers.prepared import Prepared
 
@@ -98,7 +99,10 @@ class Transaction:
         """Writes what waits, and makes durable what does not ride in the transaction."""
         _ = self.connection
         if to_sync := set(self.placed.values()) - self.carried.keys():
-            self.files.sync(to_sync)
+            try:
+                self.files.sync(to_sync)
+            except AlreadyExists as error:
+                raise TryAgain(str(error)) from error  # what is taken is known when it is tried again
 
     def undo(self) -> None:
         """Takes the placements back."""

@@ -61,8 +61,7 @@ _NEWEST = (
 )
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """One artifact's row: its manifest, the path of its bytes, whether the requester may read it."""
 
     manifest: ArtifactManifest
@@ -85,7 +84,8 @@ def find(connection: sa.Connection, artifact_id: str, uri_of: UriOf, allowed: Co
 @cache
 def _by_id(allowed: sa.ColumnElement[bool]) -> Prepared:
     wanted = artifacts.c.id == sa.bindparam("wanted")
-    return Prepared(sa.select(artifacts, allowed.label("allowed")).where(wanted))
+    columns = [artifacts.c[name] for name in (*_COLUMNS, "context", "path", "deleted_at", "deleted_by")]
+    return Prepared(sa.select(*columns, allowed.label("allowed")).where(wanted))
 
 
 class Standing(NamedTuple):

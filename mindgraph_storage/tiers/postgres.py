@@ -85,12 +85,11 @@ def begin(connection: sa.Connection, within: Collection[str] | None, *, sync: bo
     """
     steps = ["BEGIN", *([] if sync else ["SET LOCAL synchronous_commit = off"])]
     if within is None:
-        steps.append(f"SELECT pg_advisory_xact_lock({_STORAGE})")
+        locks = [f"pg_advisory_xact_lock({_STORAGE})"]
     else:
-        steps.append(f"SELECT pg_advisory_xact_lock_shared({_STORAGE})")
         keys = sorted({_key(each) for each in within})
-        steps += [f"SELECT pg_advisory_xact_lock({key})" for key in keys]
-    message = "; ".join(steps)
+        locks = [f"pg_advisory_xact_lock_shared({_STORAGE})", *map("pg_advisory_xact_lock({})".format, keys)]
+    message = "; ".join([*steps, f"SELECT {', '.join(locks)}"])
     with as_sqlalchemy(connection, message), closing(connection.connection.cursor()) as cursor:
         cast(Any, cursor).execute(message, prepare=False)
 

@@ -144,16 +144,25 @@ def test_what_stood_there_is_put_aside(on_s3: StorageClient, s3: S3Server, url: 
 
 @pytest.mark.parametrize("carry_up_to", [0, len(DATA)])
 def test_without_replacing(store: S3Objects, carry_up_to: int) -> None:
-    """What stands there stays and is told at once; what was placed is there at once and is taken back."""
+    """What stands there stays, which is told when it is waited for and at the next try; what was placed is taken
+    back.
+    """
     store.put("artifacts/t/taken_v1.bin", b"other", f"sha256:{hashlib.sha256(b'other').hexdigest()}")
     with closing(ObjectFiles(store, carry_up_to=carry_up_to)) as files:
         upload_id = files.stage([DATA]).upload_id
+        files.place(upload_id, "t/taken_v1.bin", replace=False)
+        with pytest.raises(AlreadyExists):
+            files.sync(["t/taken_v1.bin"])
+        files.unplace("t/taken_v1.bin")
         with pytest.raises(AlreadyExists):
             files.place(upload_id, "t/taken_v1.bin", replace=False)
-        files.place(upload_id, "t/free_v1.bin", replace=False)
-        assert files.is_whole("t/free_v1.bin", DATA)
-        files.unplace("t/free_v1.bin")
-        assert [path for path, _ in files.paths()] == ["t/taken_v1.bin"]
+        for is_waited_for in (True, False):
+            files.place(upload_id, "t/free_v1.bin", replace=False)
+            if is_waited_for:
+                files.sync(["t/free_v1.bin"])
+                assert files.is_whole("t/free_v1.bin", DATA)
+            files.unplace("t/free_v1.bin")
+            assert [path for path, _ in files.paths()] == ["t/taken_v1.bin"]
         assert files.is_whole("t/taken_v1.bin", b"other")
         assert list(files.orphaned()) == []
 

@@ -111,15 +111,18 @@ class ArtifactFiles(Protocol):
         Returns the bytes that the writer must keep until they are settled, if there are such. The upload
         stays until it is discarded: a registration that fails can be tried again. Only the one writer calls
         it, holding the database's write lock: what stands there already is of a registration that never
-        committed, and makes room. Without ``replace`` it stays, and AlreadyExists is raised: for a writer
-        that can lose its lock.
+        committed, and makes room. Without ``replace`` it stays, and AlreadyExists is raised, here or by
+        ``sync``: for a writer that can lose its lock.
         """
 
     def unplace(self, path: str) -> None:
         """Takes a placement back, by the same writer under the same lock."""
 
     def sync(self, paths: Collection[str]) -> None:
-        """Makes placements durable."""
+        """Makes placements durable.
+
+        Raises AlreadyExists where one of the places was taken; to place it there again raises it too.
+        """
 
     def settle(self, paths: Iterable[str]) -> list[str]:
         """Makes files durable whose bytes the writer kept; returns the paths of those there are."""

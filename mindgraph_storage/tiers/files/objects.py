@@ -1,9 +1,9 @@
 """Artifacts' bytes in an object store, uploads and orphans beside them below one URL.
 
-A small content of a client in this process goes to its final key in one request, while the manifest's
-transaction is open: it costs what the bare request costs. Everything else is uploaded to ``temp/`` first and
-copied by the store itself, so that the write lock is held for a copy and never for an upload. The row is
-committed after that: an object is durable once the store has taken it.
+A small content of a client in this process goes to its final key in one request, which is on its way while
+the manifest's row is written. Everything else is uploaded to ``temp/`` first and copied by the store itself,
+so that the write lock is held for a copy and never for an upload. The row is committed after that: an object
+is durable once the store has taken it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from io import BufferedReader
@@ -61,7 +61,8 @@ class ObjectFiles:
         self._store, self._carry_up_to = store, carry_up_to
         self.location = f"{store.url}/{_ARTIFACTS}".rstrip("/")
         self._seen: dict[str, Upload] = {}
-        self._placing: dict[str, str] = {}
+        self._placing: dict[str, Future[None]] = {}
+        self._taken: set[str] = set()
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mindgraph-objects")
 
     # ---------------------------------------------------------------- uploads
@@ -156,36 +157,53 @@ class ObjectFiles:
     # ---------------------------------------------------------------- placement
 
     def place(self, upload_id: str, path: str, *, replace: bool = True) -> None:
-        """Remembers it: ``sync`` places everything that one transaction does at once.
+        """Begins it: ``sync`` waits until everything that one transaction places is there.
 
-        Without ``replace`` it is placed now: whether the place is free decides what the row says.
+        Without ``replace`` the place is taken for free; where ``sync`` finds that it is not, the next try is
+        told here.
         """
         _must_be_inside(path)
-        if replace:
-            self._placing[path] = upload_id
-            return
+        if path in self._taken:
+            self._taken.discard(path)
+            raise AlreadyExists(f"there is an object at {path!r}")
+        place = self._make_room if replace else self._create
+        self._placing[path] = self._begun(partial(place, upload_id, path))
+
+    def _begun(self, work: Callable[[], None]) -> Future[None]:
         try:
-            self._create(upload_id, _ARTIFACTS + path)
-        except FileExistsError:
-            raise AlreadyExists(f"there is an object at {path!r}") from None
+            return self._threads.submit(work)
+        except RuntimeError:  # at the interpreter's end no thread starts any more
+            done = Future[None]()
+            try:
+                done.set_result(work())
+            except Exception as error:  # noqa: BLE001 - raised where it is waited for
+                done.set_exception(error)
+            return done
 
     def sync(self, paths: Collection[str]) -> None:
         for path in paths:
             _must_be_inside(path)
-        self._each(self._place_now, paths)
+            if (placing := self._placing.get(path)) is not None:
+                self._wait_for(placing, path)
 
-    def _place_now(self, path: str) -> None:
-        if (upload_id := self._placing.pop(path, None)) is None:
-            return None
+    def _wait_for(self, placing: Future[None], path: str) -> None:
+        try:
+            placing.result()
+        except FileExistsError:
+            self._taken.add(path)
+            raise AlreadyExists(f"there is an object at {path!r}") from None
+        del self._placing[path]
+
+    def _make_room(self, upload_id: str, path: str) -> None:
         for _ in range(_TRIES):
             try:
-                return self._create(upload_id, _ARTIFACTS + path)
+                return self._create(upload_id, path)
             except FileExistsError:  # of a registration that never committed, or of a request given up on
                 self._put_aside(_ARTIFACTS + path, path)
         raise Unavailable(f"{self.uri(path)} is being written by somebody else: are there two databases?")
 
-    def _create(self, upload_id: str, key: str) -> None:
-        upload = self._seen.get(upload_id)
+    def _create(self, upload_id: str, path: str) -> None:
+        upload, key = self._seen.get(upload_id), _ARTIFACTS + path
         try:
             if upload is not None and upload.carried is not None:
                 self._store.put(key, upload.carried, upload.checksum)
@@ -195,8 +213,9 @@ class ObjectFiles:
             raise no_upload(upload_id) from None
 
     def unplace(self, path: str) -> None:
-        if self._placing.pop(path, None) is None:  # it was placed, or may have been
-            self._delete_quietly(_ARTIFACTS + path)
+        placing = self._placing.pop(path, None)
+        if placing is None or not (placing.cancel() or isinstance(placing.exception(), FileExistsError)):
+            self._delete_quietly(_ARTIFACTS + path)  # it was placed, or may have been
 
     def settle(self, paths: Iterable[str]) -> list[str]:
         """Nothing is kept for an object store; this is for files that were kept before they came here."""
