@@ -26,15 +26,12 @@ def agent_of(agent_id: str) -> str:
 
 
 def id_of(artifact: Artifact) -> str:
-    match artifact:
-        case str():
-            return artifact
-        case ArtifactManifest():
-            return artifact.id
-        case {"artifact_id": str(artifact_id)}:
-            return artifact_id
-        case _:
-            raise InvalidArgument(f"artifact: must be an id, a ref or a manifest, got {artifact!r:.80}")
+    if isinstance(artifact, ArtifactManifest):
+        return artifact.id
+    found = artifact.get("artifact_id") if isinstance(artifact, Mapping) else artifact
+    if not isinstance(found, str):
+        raise InvalidArgument(f"artifact: must be an id, a ref or a manifest, got {artifact!r:.80}")
+    return found
 
 
 def context_of(context: ArtifactContext | Mapping[str, Any] | None, place: Place | None) -> dict[str, Any]:

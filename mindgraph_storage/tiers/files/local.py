@@ -1,9 +1,10 @@
 """Artifacts' bytes on a local disk: staging, placement and verified reading.
 
 fsspec never syncs a file and its moves may copy, so what must be durable and atomic is written here: a file
-is placed by a link within one file system. A large file is synced before that and its folder before the
-manifest is committed. A small one is *carried*: its bytes ride in the manifest's own transaction
-(``tables.unsynced``) until ``settle`` has synced the file; a save costs one sync and not four.
+is placed by a link or a rename within one file system. A large file is synced before that and its folder
+before the manifest is committed. A small one is *carried*: it stays in memory until it is placed, and its
+bytes ride in the manifest's own transaction (``tables.unsynced``) until ``settle`` has synced the file; a
+save costs one sync and not four.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class LocalFiles:
         self.location = str(self.root)
         self._root_uri = self.root.as_uri()
         self.temp, self.orphans = data_dir.absolute() / "temp", data_dir.absolute() / "orphans"
+        self._root, self._temp = str(self.root), str(self.temp)
         self._sync, self._carry_up_to = sync, carry_up_to
         self._fs: Any = fsspec.filesystem("file", auto_mkdir=False)
         self._registers = registers
@@ -87,10 +89,11 @@ class LocalFiles:
         left = iter(chunks)
         try:
             begun = _up_to(self._carry_up_to, left)
-            with translated("the upload"):
-                if 0 < self._carry_up_to >= sum(map(len, begun)):
-                    upload = self._stage_small(upload_id, b"".join(begun))
-                else:
+            if 0 < self._carry_up_to >= sum(map(len, begun)):
+                data = b"".join(begun)
+                upload = Upload(upload_id, len(data), f"sha256:{hashlib.sha256(data).hexdigest()}", data)
+            else:
+                with translated("the upload"):
                     upload = self._stage_large(upload_id, chain(begun, left))
         except BaseException:
             self.discard(upload_id)
@@ -98,16 +101,6 @@ class LocalFiles:
         if self._registers:
             self._seen[upload_id] = upload
         return upload
-
-    def _stage_small(self, upload_id: str, data: bytes) -> Upload:
-        file = os.open(self._upload(upload_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            written = os.write(file, data)
-            while written < len(data):
-                written += os.write(file, data[written:])
-        finally:
-            os.close(file)
-        return Upload(upload_id, len(data), f"sha256:{hashlib.sha256(data).hexdigest()}", data)
 
     def _stage_large(self, upload_id: str, chunks: Iterable[bytes]) -> Upload:
         digest, size = hashlib.sha256(), 0
@@ -126,15 +119,21 @@ class LocalFiles:
         Bytes this process hashed as it wrote them are not read again, others are. Raises
         FailedPrecondition where there is no such upload, InvalidArgument where it is something else.
         """
+        found = self._seen.get(upload_id)
+        if found is None or found.carried is None:
+            found = self._found(upload_id, found)
+        if (found.size_bytes, found.checksum) != (size_bytes, checksum):
+            self.discard(upload_id)
+            raise mismatch(upload_id, (found.size_bytes, found.checksum), (size_bytes, checksum))
+
+    def _found(self, upload_id: str, seen: Upload | None) -> Upload:
+        """What is in ``temp/`` now; what was seen when it was written is not read again."""
         with translated("the upload"):
             try:
-                found_size = os.stat(self._upload(upload_id)).st_size
+                size_bytes = os.stat(self._upload(upload_id)).st_size
             except FileNotFoundError:
                 raise no_upload(upload_id) from None
-            found = self._seen.get(upload_id) or self._measured(upload_id)
-        if (found_size, found.checksum) != (size_bytes, checksum):
-            self.discard(upload_id)
-            raise mismatch(upload_id, (found_size, found.checksum), (size_bytes, checksum))
+            return Upload(upload_id, size_bytes, seen.checksum) if seen else self._measured(upload_id)
 
     def _measured(self, upload_id: str) -> Upload:
         """An upload that somebody else wrote, and may not have synced."""
@@ -146,24 +145,36 @@ class LocalFiles:
 
     def keep(self, upload_id: str, target: Path) -> None:
         """Puts the bytes of an upload at a path of this machine too, durably; another disk gets a copy."""
+        carried = self._carried(upload_id)
         with translated("the upload"):
-            try:
-                os.link(self._upload(upload_id), target)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                shutil.copyfile(self._upload(upload_id), target)
+            if carried is not None:
+                _write_new(str(target), carried)
+            else:
+                self._link_or_copy(upload_id, target)
             if self._sync:
                 sync_path(str(target))
 
+    def _link_or_copy(self, upload_id: str, target: Path) -> None:
+        try:
+            os.link(self._upload(upload_id), target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            shutil.copyfile(self._upload(upload_id), target)
+
+    def _carried(self, upload_id: str) -> bytes | None:
+        upload = self._seen.get(upload_id)
+        return None if upload is None else upload.carried
+
     def discard(self, upload_id: str) -> None:
         """Forgets an upload that is registered now or never will be. Repeating it does nothing."""
-        self._seen.pop(upload_id, None)
-        with suppress(OSError):  # what cannot be removed now is found by collection
-            os.unlink(self._upload(upload_id))
+        upload = self._seen.pop(upload_id, None)
+        if upload is None or upload.carried is None:
+            with suppress(OSError):  # what cannot be removed now is found by collection
+                os.unlink(self._upload(upload_id))
 
     def _upload(self, upload_id: str) -> str:
-        return f"{self.temp}/{upload_id}"
+        return f"{self._temp}/{upload_id}"
 
     def sign_upload(self, size_bytes: int, checksum: str, expires_in: int) -> SignedUpload:
         """A disk cannot: raises FailedPrecondition."""
@@ -177,25 +188,21 @@ class LocalFiles:
     def place(self, upload_id: str, path: str, *, replace: bool = True) -> bytes | None:
         """Puts the upload at its final path, in one step; returns the bytes of one that is carried.
 
-        It stays in ``temp/`` too, as the same file, until it is discarded: a registration that fails can be
-        tried again. ``sync`` makes the placement durable. Only the one writer calls it, holding the
-        database's write lock: a file that stands there already is of a registration that never committed.
+        It stays in ``temp/``, as the same file, or in memory, until it is discarded: a registration that
+        fails can be tried again. ``sync`` makes the placement durable. Only the one writer calls it, holding
+        the database's write lock: a file that stands there already is of a registration that never committed.
         Without ``replace`` it stays, and AlreadyExists is raised: for a writer that can lose its lock.
         """
-        source, target = self._upload(upload_id), self._inside(path)
+        source, target, carried = self._upload(upload_id), self._inside(path), self._carried(upload_id)
         with translated("the placement"):
             try:
-                os.link(source, target)
-            except FileNotFoundError:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                os.link(source, target)
+                if carried is None:
+                    _link(source, target, replace=replace)
+                else:
+                    _write_at(target, carried, source, replace=replace)
             except FileExistsError:
-                if not replace:
-                    raise AlreadyExists(f"there is a file at {path!r}") from None
-                os.unlink(target)
-                os.link(source, target)
-        seen = self._seen.get(upload_id)
-        return seen.carried if seen is not None and self._sync else None
+                raise AlreadyExists(f"there is a file at {path!r}") from None
+        return carried if self._sync else None
 
     def unplace(self, path: str) -> None:
         """Takes a placement back, by the same writer under the same lock."""
@@ -210,7 +217,7 @@ class LocalFiles:
     def _sync_folders(self, folders: set[str]) -> None:
         new = folders - self._folders
         with translated("the placement"):
-            for folder in [*folders, str(self.root)] if new else folders:
+            for folder in [*folders, self._root] if new else folders:
                 sync_path(folder)
         self._folders |= new
 
@@ -336,10 +343,54 @@ class LocalFiles:
 
     def _inside(self, path: str) -> str:
         folder, _, name = path.rpartition("/")
-        inside = f"{self.root}/{folder}"
+        inside = f"{self._root}/{folder}"
         if path.startswith("/") or ".." in (*folder.split("/"), name) or os.path.islink(inside):
             raise InvalidArgument(f"the path {path!r} leaves the storage")
         return f"{inside}/{name}"
+
+
+def _write_at(target: str, data: bytes, beside: str, *, replace: bool) -> None:
+    """A file that is there whole or not at all: it is written under another name."""
+    try:
+        _write_new(beside, data)
+        if replace:
+            _into_folder(os.replace, beside, target)
+        else:
+            _link(beside, target, replace=False)
+            os.unlink(beside)
+    except BaseException:
+        with suppress(OSError):  # what cannot be removed now is found by collection
+            os.unlink(beside)
+        raise
+
+
+def _write_new(path: str, data: bytes) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        written = os.write(file, data)
+        while written < len(data):
+            written += os.write(file, data[written:])
+    finally:
+        os.close(file)
+
+
+def _link(source: str, target: str, *, replace: bool) -> None:
+    try:
+        _into_folder(os.link, source, target)
+    except FileExistsError:
+        if not replace:
+            raise
+        os.unlink(target)
+        os.link(source, target)
+
+
+def _into_folder(move: Callable[[str, str], None], source: str, target: str) -> None:
+    """Moves or links a file into a folder, which is made when it is not there."""
+    try:
+        move(source, target)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        move(source, target)
 
 
 def _listed(folder: Path) -> Iterator[tuple[str, float]]:
