@@ -144,7 +144,7 @@ def test_what_stood_there_is_put_aside(on_s3: StorageClient, s3: S3Server, url: 
 
 @pytest.mark.parametrize("carry_up_to", [0, len(DATA)])
 def test_without_replacing(store: S3Objects, carry_up_to: int) -> None:
-    """What stands there stays, as is told when it is waited for and at the next try; all else is taken back."""
+    """What stands there stays, as is told when it is waited for and at the next try; the rest is undone."""
     store.put("artifacts/t/taken_v1.bin", b"other", f"sha256:{hashlib.sha256(b'other').hexdigest()}")
     with closing(ObjectFiles(store, carry_up_to=carry_up_to)) as files:
         upload_id = files.stage([DATA]).upload_id
