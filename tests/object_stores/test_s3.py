@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -163,6 +166,42 @@ def test_without_replacing(store: S3Objects, carry_up_to: int) -> None:
             assert [path for path, _ in files.paths()] == ["t/taken_v1.bin"]
         assert files.is_whole("t/taken_v1.bin", b"other")
         assert list(files.orphaned()) == []
+
+
+def test_placing_where_no_thread_starts(store: S3Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of a program a save still arrives, and one that cannot says so."""
+
+    def submit(*_: object) -> None:
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+    with closing(ObjectFiles(store, carry_up_to=len(DATA))) as files:
+        upload_id = files.stage([DATA]).upload_id
+        files.place(upload_id, "t/n_v1.bin", replace=False)
+        files.sync(["t/n_v1.bin"])
+        assert files.is_whole("t/n_v1.bin", DATA)
+        files.place(upload_id, "t/n_v1.bin", replace=False)
+        with pytest.raises(AlreadyExists):
+            files.sync(["t/n_v1.bin"])
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_placing_side_by_side(store: S3Objects, monkeypatch: pytest.MonkeyPatch, replace: bool) -> None:
+    """What one transaction places is on its way at once, and while its rows are written."""
+    meeting, put = threading.Barrier(3, timeout=30), S3Objects.put
+
+    def meeting_put(*args: Any) -> None:
+        meeting.wait()
+        put(*args)
+
+    monkeypatch.setattr(S3Objects, "put", meeting_put)
+    with closing(ObjectFiles(store, carry_up_to=len(DATA))) as files:
+        paths = ["t/a_v1.bin", "t/b_v1.bin"]
+        for path in paths:
+            files.place(files.stage([DATA]).upload_id, path, replace=replace)
+        meeting.wait()
+        files.sync(paths)
+        assert all(files.is_whole(path, DATA) for path in paths)
 
 
 def test_on_postgres_it_goes_beside(

@@ -175,9 +175,11 @@ class ObjectFiles:
         except RuntimeError:  # at the interpreter's end no thread starts any more
             done = Future[None]()
             try:
-                done.set_result(work())
+                work()
             except Exception as error:  # noqa: BLE001 - raised where it is waited for
                 done.set_exception(error)
+            else:
+                done.set_result(None)
             return done
 
     def sync(self, paths: Collection[str]) -> None:
