@@ -1,5 +1,7 @@
 """Saves and loads of 2 KB and 5 MB on S3 and PostgreSQL, against the bare client: one request, one statement.
 
+One after another, and 2 KB saves from 16 threads, of which each has a bare client of its own.
+
 Both use the same two servers, SeaweedFS and a PostgreSQL that syncs its commits, in temporary folders. The
 bare client hashes nothing, verifies nothing and knows no versions.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import count
@@ -30,17 +33,19 @@ __all__ = ["measure"]
 
 _SIZES = {"2 KB": (2048, 100), "5 MB": (5_000_000, 6)}
 """Size in bytes, and how many one round saves and loads."""
-_BARE, _BOTO = "bare obstore", "bare botocore"
-_TABLE = "CREATE TABLE files (path text PRIMARY KEY, size bigint, checksum text)"
+_BARE, _BOTO, _OURS = "bare obstore", "bare botocore", "ours"
+_THREADS, _EACH = 16, 20
+_TABLE = "CREATE TABLE IF NOT EXISTS files (path text PRIMARY KEY, size bigint, checksum text)"
 
 
 def measure(folder: Path, rounds: int) -> Table:
     """The table; ``folder`` is empty and is somebody else's to remove."""
     with seaweedfs() as server, postgres(durable=True) as database, _environment(server):
         rows = [row for size in _SIZES for row in _measured(server, database, folder, size, rounds)]
+        rows += _measured_threads(server, database, folder, rounds)
     return Table(
         "production",
-        f"one after another on S3 and PostgreSQL, {rounds} rounds",
+        f"on S3 and PostgreSQL, one after another and from {_THREADS} threads, {rounds} rounds",
         rows,
         ["x floor: speed over that of bare obstore (put + INSERT, SELECT + get) in the same round"],
     )
@@ -73,7 +78,7 @@ def _measured(
         turns: list[Turn] = [
             lambda: _turn(_BARE, contents, bare.save, bare.load),
             lambda: _turn(_BOTO, contents, boto.save, boto.load),
-            lambda: _turn("ours", contents, save, lambda one: storage.load_artifact(one, as_=bytes)),
+            lambda: _turn(_OURS, contents, save, lambda one: storage.load_artifact(one, as_=bytes)),
         ]
         series = alternate(f"production {size}", turns, rounds)
     for client in (bare, boto):
@@ -81,8 +86,51 @@ def _measured(
     return [
         {**row_of(row, each, series, f"{_BARE} {what}"), "contestant": f"{size} {row}"}
         for what in ("save", "load")
-        for row in (f"{_BARE} {what}", f"{_BOTO} {what}", f"ours {what}")
+        for row in (f"{_BARE} {what}", f"{_BOTO} {what}", f"{_OURS} {what}")
     ]
+
+
+def _measured_threads(
+    server: S3Server, database: PostgresServer, folder: Path, rounds: int
+) -> list[dict[str, Cell]]:
+    url, artifacts_url = database.new_database(), server.new_url()
+    bare = _new_clients(_Obstore, server, database)
+    boto = _new_clients(_Botocore, server, database)
+    with open_storage(folder / "threads", database_url=url, artifacts_url=artifacts_url) as storage:
+        names = count()
+
+        def save(thread: int, content: bytes) -> object:
+            return storage.save_artifact(content, trace_id=f"t{thread}", name=f"n{next(names)}")
+
+        turns: list[Turn] = [
+            lambda: _threads_turn(_BARE, lambda thread, content: bare[thread].save(content)),
+            lambda: _threads_turn(_BOTO, lambda thread, content: boto[thread].save(content)),
+            lambda: _threads_turn(_OURS, save),
+        ]
+        series = alternate(f"production, {_THREADS} threads", turns, rounds)
+    for client in (*bare, *boto):
+        client.close()
+    return [
+        {**row_of(row, _THREADS * _EACH, series, _BARE), "contestant": f"2 KB {row} save, {_THREADS} threads"}
+        for row in series
+    ]
+
+
+def _new_clients(kind: type[_Bare], server: S3Server, database: PostgresServer) -> list[_Bare]:
+    url = database.new_database()
+    return [kind(server, url) for _ in range(_THREADS)]
+
+
+def _threads_turn(who: str, save: Callable[[int, bytes], object]) -> Mapping[str, float]:
+    contents = [[os.urandom(2048) for _ in range(_EACH)] for _ in range(_THREADS)]
+
+    def save_all(thread: int) -> None:
+        for content in contents[thread]:
+            save(thread, content)
+
+    with ThreadPoolExecutor(_THREADS) as pool, stopwatch() as saving:
+        list(pool.map(save_all, range(_THREADS)))
+    return {who: saving.seconds}
 
 
 def _turn(
