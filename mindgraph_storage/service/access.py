@@ -28,7 +28,7 @@ def _takes_part(trace_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
 
 
 _ALL = Condition(sa.true(), {})
-"""A condition of its own: PostgreSQL would plan "all, or those that" anew each time it is asked."""
+"""What an operator may read: "all, or those that …" PostgreSQL would plan anew each time it is asked."""
 _READABLE_ARTIFACT = sa.or_(
     artifacts.c.visibility == "public",
     artifacts.c.owner == _AGENT_ID,

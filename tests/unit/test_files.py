@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mindgraph_storage import (
+    AlreadyExists,
     DataLoss,
     FailedPrecondition,
     InvalidArgument,
@@ -158,6 +160,61 @@ def test_placing_where_something_was_left(files: LocalFiles, tmp_path: Path) -> 
         files.place(upload.upload_id, "t/n_v1.bin")
     files.place(upload.upload_id, "t/n_v1.bin")
     assert (tmp_path / "artifacts/t/n_v1.bin").read_bytes() == DATA
+
+
+@pytest.fixture
+def carrying(tmp_path: Path) -> LocalFiles:
+    """A store for a client and a service in one process: contents stay in memory until they are placed."""
+    return LocalFiles(tmp_path / "artifacts", tmp_path, carry_up_to=len(DATA))
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_carrying(carrying: LocalFiles, tmp_path: Path, replace: bool) -> None:
+    """It is nowhere before it is placed, then at its place alone; taken back it can be placed again."""
+    upload = carrying.stage(CHUNKS)
+    carrying.check(upload.upload_id, len(DATA), CHECKSUM)
+    for _ in range(2):
+        assert _names(tmp_path) == []
+        assert carrying.place(upload.upload_id, "t/n_v1.bin", replace=replace) == DATA
+        assert _names(tmp_path) == ["artifacts/t/n_v1.bin"]
+        assert (tmp_path / "artifacts/t/n_v1.bin").read_bytes() == DATA
+        carrying.unplace("t/n_v1.bin")
+    carrying.keep(upload.upload_id, tmp_path / "kept")
+    carrying.discard(upload.upload_id)
+    assert (tmp_path / "kept").read_bytes() == DATA
+    with pytest.raises(FailedPrecondition, match=upload.upload_id):
+        carrying.check(upload.upload_id, len(DATA), CHECKSUM)
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_carrying_to_where_something_was_left(carrying: LocalFiles, tmp_path: Path, replace: bool) -> None:
+    """It makes room, or stays where it may be another's; either way nothing else is left."""
+    (tmp_path / "artifacts/t").mkdir()
+    (tmp_path / "artifacts/t/n_v1.bin").write_bytes(b"left")
+    upload = carrying.stage(CHUNKS)
+    with nullcontext() if replace else pytest.raises(AlreadyExists):
+        carrying.place(upload.upload_id, "t/n_v1.bin", replace=replace)
+    assert (tmp_path / "artifacts/t/n_v1.bin").read_bytes() == (DATA if replace else b"left")
+    assert _names(tmp_path) == ["artifacts/t/n_v1.bin"]
+
+
+@pytest.mark.parametrize("failing", ["write", "replace"])
+def test_carrying_to_a_disk_that_fails(
+    carrying: LocalFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Nothing of it stays, and it can be placed when there is room again."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    upload = carrying.stage(CHUNKS)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, failing, fail)
+        with pytest.raises(ResourceExhausted):
+            carrying.place(upload.upload_id, "t/n_v1.bin")
+    assert _names(tmp_path) == []
+    carrying.place(upload.upload_id, "t/n_v1.bin")
+    assert _names(tmp_path) == ["artifacts/t/n_v1.bin"]
 
 
 def test_reading_back(files: LocalFiles) -> None:

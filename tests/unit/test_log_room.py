@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
@@ -60,6 +61,22 @@ def test_it_doubles_as_it_fills(tmp_path: Path, database: sqlite3.Connection) ->
     assert full > HEADER + MOST * FRAME  # SQLite's own, after that
     _commit(room, 40)
     assert _log(tmp_path).stat().st_size == full
+
+
+def test_it_is_made_piece_by_piece(
+    tmp_path: Path, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each piece is synced before the next: a commit in between waits for no more than one."""
+    sizes, sync = [_log(tmp_path).stat().st_size], os.fdatasync
+
+    def syncing(log: int) -> None:
+        sizes.append(os.fstat(log).st_size)
+        sync(log)
+
+    monkeypatch.setattr(os, "fdatasync", syncing)
+    LogRoom(str(tmp_path / "d.db"), MOST)._extend(150)
+    pieces = [after - before for before, after in pairwise(sizes)]
+    assert pieces == [64 * FRAME, 64 * FRAME, 22 * FRAME]
 
 
 def test_zeros_lie_over_nothing(
