@@ -151,8 +151,17 @@ def test_killed_at_random(
     assert len(acknowledged) > 10
 
 
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def on_either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> StorageClient:
+    """The operator's client, the rows in either: under a lock that is sure, or under one that can be lost."""
+    if request.param == "PostgreSQL":
+        monkeypatch.setenv("MINDGRAPH_DATABASE_URL", request.getfixturevalue("database_url"))
+    client: StorageClient = request.getfixturevalue("on_s3")
+    return client
+
+
 @pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE])
-def test_a_save_whose_requests_fail(on_s3: StorageClient, stored: Key, size: int) -> None:
+def test_a_save_whose_requests_fail(on_either: StorageClient, stored: Key, size: int) -> None:
     """A save whose k-th request fails, or is done unheard, says so or succeeds; again it is the same."""
     acknowledged, at, reached, failed = dict[str, str](), 0, True, 0
     while reached:
@@ -162,15 +171,15 @@ def test_a_save_whose_requests_fail(on_s3: StorageClient, stored: Key, size: int
         options: dict[str, Any] = {"trace_id": "t", "name": "n", "artifact_id": f"art_{at}"}
         with watched_requests(step):
             try:
-                on_s3.save_artifact(data, **options)
+                on_either.save_artifact(data, **options)
             except Unavailable:
                 failed += 1
-        ref = on_s3.save_artifact(data, **options)
+        ref = on_either.save_artifact(data, **options)
         acknowledged[ref["artifact_id"]] = digest(data)
-        assert (ref["version"], on_s3.load_artifact(ref, as_=bytes)) == (at, data)
+        assert (ref["version"], on_either.load_artifact(ref, as_=bytes)) == (at, data)
         reached = step.reached
     assert failed >= 2
-    must_be_sound(on_s3, stored, acknowledged)
+    must_be_sound(on_either, stored, acknowledged)
 
 
 def _lost(name: str) -> None:
