@@ -185,6 +185,66 @@ def test_placing_where_no_thread_starts(store: S3Objects, monkeypatch: pytest.Mo
             files.sync(["t/n_v1.bin"])
 
 
+def test_every_taken_place_is_told_until_it_is_free(store: S3Objects) -> None:
+    """One try is enough for a whole group to know where it cannot go; whoever comes next knows it too."""
+    paths = ["t/a_v1.bin", "t/b_v1.bin"]
+    for path in paths:
+        store.put(f"artifacts/{path}", b"other", f"sha256:{hashlib.sha256(b'other').hexdigest()}")
+    with closing(ObjectFiles(store, carry_up_to=len(DATA))) as files:
+        upload_id = files.stage([DATA]).upload_id
+        for path in paths:
+            files.place(upload_id, path, replace=False)
+        with pytest.raises(AlreadyExists):
+            files.sync(paths)
+        for path in paths:
+            files.unplace(path)
+        for path in paths * 2:
+            with pytest.raises(AlreadyExists):
+                files.place(upload_id, path, replace=False)
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_what_was_not_heard_of_may_be_anothers(
+    store: S3Objects, monkeypatch: pytest.MonkeyPatch, replace: bool
+) -> None:
+    """A request that failed is not taken back: by then somebody else's object may stand there."""
+
+    def put(*_: object) -> None:
+        created(store, "artifacts/t/n_v1.bin", b"other", f"sha256:{hashlib.sha256(b'other').hexdigest()}")
+        raise Unavailable("nobody answered")
+
+    created = S3Objects.put
+    monkeypatch.setattr(S3Objects, "put", put)
+    with closing(ObjectFiles(store, carry_up_to=len(DATA))) as files:
+        files.place(files.stage([DATA]).upload_id, "t/n_v1.bin", replace=replace)
+        with pytest.raises(Unavailable):
+            files.sync(["t/n_v1.bin"])
+        files.unplace("t/n_v1.bin")
+        assert files.is_whole("t/n_v1.bin", b"other")
+
+
+def test_nothing_is_put_aside_behind_the_writers_back(
+    store: S3Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room is made by who holds the lock: a request that outlives it does no harm."""
+    store.put("artifacts/t/n_v1.bin", b"left", f"sha256:{hashlib.sha256(b'left').hexdigest()}")
+    tried, put = threading.Event(), S3Objects.put
+
+    def trying(*args: Any) -> None:
+        try:
+            put(*args)
+        finally:
+            tried.set()
+
+    monkeypatch.setattr(S3Objects, "put", trying)
+    with closing(ObjectFiles(store, carry_up_to=len(DATA))) as files:
+        files.place(files.stage([DATA]).upload_id, "t/n_v1.bin")
+        assert tried.wait(30)
+    with closing(ObjectFiles(store)) as files:  # the one before has ended all it had begun
+        assert files.is_whole("t/n_v1.bin", b"left")
+        assert list(files.orphaned()) == []
+
+
 @pytest.mark.parametrize("replace", [True, False])
 def test_placing_side_by_side(store: S3Objects, monkeypatch: pytest.MonkeyPatch, replace: bool) -> None:
     """What one transaction places is on its way at once, and while its rows are written."""

@@ -116,7 +116,7 @@ class ArtifactFiles(Protocol):
         """
 
     def unplace(self, path: str) -> None:
-        """Takes a placement back, by the same writer under the same lock."""
+        """Takes a placement back, by the same writer under the same lock; what may be another's stays."""
 
     def sync(self, paths: Collection[str]) -> None:
         """Makes placements durable.

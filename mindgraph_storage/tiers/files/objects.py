@@ -17,7 +17,7 @@ from functools import partial
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import IO, BinaryIO, TypeVar, cast
+from typing import IO, BinaryIO, NamedTuple, TypeVar, cast
 from urllib.parse import quote, unquote
 
 from mindgraph_storage.errors import (
@@ -42,9 +42,18 @@ _ARTIFACTS, _TEMP, _ORPHANS = "artifacts/", "temp/", "orphans/"
 _PUT_UP_TO = 4 << 20  # bytes; above that in parts
 _AT_ONCE = 16
 _TRIES = 3
+_MOST_TAKEN = 10_000
 _CHUNK_BYTES = 1 << 20
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+
+class _Placing(NamedTuple):
+    """An upload on its way to its place."""
+
+    upload_id: str
+    done: Future[None]
+    replace: bool
 
 
 class ObjectFiles:
@@ -61,7 +70,7 @@ class ObjectFiles:
         self._store, self._carry_up_to = store, carry_up_to
         self.location = f"{store.url}/{_ARTIFACTS}".rstrip("/")
         self._seen: dict[str, Upload] = {}
-        self._placing: dict[str, Future[None]] = {}
+        self._placing: dict[str, _Placing] = {}
         self._taken: set[str] = set()
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mindgraph-objects")
 
@@ -160,19 +169,18 @@ class ObjectFiles:
         """Begins it: ``sync`` waits until everything that one transaction places is there.
 
         Without ``replace`` the place is taken for free; where ``sync`` finds that it is not, the next try is
-        told here.
+        told here. What goes on beside the caller only ever creates an object: it may outlive the lock.
         """
         _must_be_inside(path)
-        if path in self._taken:
-            self._taken.discard(path)
+        if path in self._taken and not replace:
             raise AlreadyExists(f"there is an object at {path!r}")
-        place = self._make_room if replace else self._create
-        self._placing[path] = self._begun(partial(place, upload_id, path))
+        done = self._begun(partial(self._create, upload_id, path))
+        self._placing[path] = _Placing(upload_id, done, replace)
 
     def _begun(self, work: Callable[[], None]) -> Future[None]:
         try:
             return self._threads.submit(work)
-        except RuntimeError:  # at the interpreter's end no thread starts any more
+        except RuntimeError:  # no thread starts any more, as at the interpreter's end
             done = Future[None]()
             try:
                 work()
@@ -183,25 +191,33 @@ class ObjectFiles:
             return done
 
     def sync(self, paths: Collection[str]) -> None:
-        for path in paths:
-            _must_be_inside(path)
-            if (placing := self._placing.get(path)) is not None:
-                self._wait_for(placing, path)
+        taken = [path for path in paths if not self._is_placed(path)]
+        if taken:
+            if len(self._taken) > _MOST_TAKEN:
+                self._taken.clear()
+            self._taken.update(taken)
+            raise AlreadyExists(f"there is an object at {taken[0]!r}")
 
-    def _wait_for(self, placing: Future[None], path: str) -> None:
+    def _is_placed(self, path: str) -> bool:
+        """Waits for it; False where something stands there that may not be replaced."""
+        _must_be_inside(path)
+        if (placing := self._placing.get(path)) is None:
+            return True
         try:
-            placing.result()
+            placing.done.result()
         except FileExistsError:
-            self._taken.add(path)
-            raise AlreadyExists(f"there is an object at {path!r}") from None
+            if not placing.replace:
+                return False
+            self._make_room(placing.upload_id, path)
         del self._placing[path]
+        return True
 
     def _make_room(self, upload_id: str, path: str) -> None:
+        """What stands there is of a registration that never committed, or of a request given up on."""
         for _ in range(_TRIES):
-            try:
+            self._put_aside(_ARTIFACTS + path, path)
+            with suppress(FileExistsError):
                 return self._create(upload_id, path)
-            except FileExistsError:  # of a registration that never committed, or of a request given up on
-                self._put_aside(_ARTIFACTS + path, path)
         raise Unavailable(f"{self.uri(path)} is being written by somebody else: are there two databases?")
 
     def _create(self, upload_id: str, path: str) -> None:
@@ -215,9 +231,10 @@ class ObjectFiles:
             raise no_upload(upload_id) from None
 
     def unplace(self, path: str) -> None:
+        """Deletes it where it is known to be there: what was not heard of may be another's by now."""
         placing = self._placing.pop(path, None)
-        if placing is None or not (placing.cancel() or isinstance(placing.exception(), FileExistsError)):
-            self._delete_quietly(_ARTIFACTS + path)  # it was placed, or may have been
+        if placing is None or not (placing.done.cancel() or placing.done.exception()):
+            self._delete_quietly(_ARTIFACTS + path)
 
     def settle(self, paths: Iterable[str]) -> list[str]:
         """Nothing is kept for an object store; this is for files that were kept before they came here."""
