@@ -81,7 +81,6 @@ class Buffer:
 
     def __init__(self, folder: Path, *, most_bytes: int, most_items: int, sync: bool = True) -> None:
         self.folder, self.refused = folder, folder / "refused"
-        self._path = str(folder)
         self.takes_any = most_items > 0
         self._most_bytes, self._most_items, self._sync = most_bytes, most_items, sync
         self._append_lock = threading.Lock()
@@ -102,7 +101,7 @@ class Buffer:
 
     def holds(self, trace_id: str | None, lane: Lane) -> bool:
         """Something waits that a write of this lane of this process must not overtake."""
-        if not os.access(self._path, os.F_OK):  # most have never needed one
+        if not os.access(self.folder, os.F_OK):  # most have never needed one
             return False
         try:
             names = os.listdir(self.folder)  # by every process: a process may be gone on with elsewhere

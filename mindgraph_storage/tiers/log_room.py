@@ -23,7 +23,7 @@ _COMMITS_BETWEEN_LOOKS = 4
 _FIRST_FRAMES = 64
 _APPENDING = os.O_WRONLY | os.O_APPEND  # and nothing that makes one
 _FRAMES_AT_ONCE = 64
-"""Whoever commits meanwhile waits for what is being written: for all of it in one go up to 30 ms."""
+"""Whoever commits meanwhile waits for what is being written."""
 _SPARE = 16
 """Room is made on a disk where this many times as much is free: to be fast is no reason to fill it."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from mindgraph_storage import StorageClient, open_storage
+from mindgraph_storage.tiers.files.s3 import S3Objects
 from tests.object_store import S3Server
 
 
@@ -19,6 +21,13 @@ def url(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("MINDGRAPH_RETRY_DELAYS", "[]")
     monkeypatch.setenv("MINDGRAPH_BUFFER_ITEMS", "0")  # what fails is to be seen here
     return url
+
+
+@pytest.fixture
+def store(url: str) -> S3Objects:
+    """A store with nothing in it."""
+    parts = urlsplit(url)
+    return S3Objects(parts.netloc, parts.path.lstrip("/"))
 
 
 @pytest.fixture

@@ -5,18 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from mindgraph_storage import (
-    AlreadyExists,
     DataLoss,
     FailedPrecondition,
     InvalidArgument,
@@ -36,13 +31,6 @@ LARGE = 6 << 20
 
 def _prefix(url: str) -> str:
     return urlsplit(url).path.lstrip("/")
-
-
-@pytest.fixture
-def store(url: str) -> S3Objects:
-    """A store with nothing in it."""
-    parts = urlsplit(url)
-    return S3Objects(parts.netloc, _prefix(url))
 
 
 @pytest.fixture
@@ -143,125 +131,6 @@ def test_what_stood_there_is_put_aside(on_s3: StorageClient, s3: S3Server, url: 
     assert len(orphans) == 1
     left = s3.client.get_object(Bucket=s3.bucket, Key=f"{_prefix(url)}/{orphans[0]}")["Body"].read()
     assert left == b"left"
-
-
-@pytest.mark.parametrize("carry_up_to", [0, len(DATA)])
-def test_without_replacing(store: S3Objects, carry_up_to: int) -> None:
-    """What stands there stays, as is told when it is waited for and at the next try; the rest is undone."""
-    store.put("artifacts/t/taken_v1.bin", b"other", f"sha256:{hashlib.sha256(b'other').hexdigest()}")
-    with closing(ObjectFiles(store, carry_up_to=carry_up_to)) as files:
-        upload_id = files.stage([DATA]).upload_id
-        files.place(upload_id, "t/taken_v1.bin", replace=False)
-        with pytest.raises(AlreadyExists):
-            files.sync(["t/taken_v1.bin"])
-        files.unplace("t/taken_v1.bin")
-        with pytest.raises(AlreadyExists):
-            files.place(upload_id, "t/taken_v1.bin", replace=False)
-        for is_waited_for in (True, False):
-            files.place(upload_id, "t/free_v1.bin", replace=False)
-            if is_waited_for:
-                files.sync(["t/free_v1.bin"])
-                assert files.is_whole("t/free_v1.bin", DATA)
-            files.unplace("t/free_v1.bin")
-            assert [path for path, _ in files.paths()] == ["t/taken_v1.bin"]
-        assert files.is_whole("t/taken_v1.bin", b"other")
-        assert list(files.orphaned()) == []
-
-
-def test_placing_where_no_thread_starts(store: S3Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the end of a program a save still arrives, and one that cannot says so."""
-
-    def submit(*_: object) -> None:
-        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-
-    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
-    with closing(ObjectFiles(store, carry_up_to=len(DATA))) as files:
-        upload_id = files.stage([DATA]).upload_id
-        files.place(upload_id, "t/n_v1.bin", replace=False)
-        files.sync(["t/n_v1.bin"])
-        assert files.is_whole("t/n_v1.bin", DATA)
-        files.place(upload_id, "t/n_v1.bin", replace=False)
-        with pytest.raises(AlreadyExists):
-            files.sync(["t/n_v1.bin"])
-
-
-def test_every_taken_place_is_told_until_it_is_free(store: S3Objects) -> None:
-    """One try is enough for a whole group to know where it cannot go; whoever comes next knows it too."""
-    paths = ["t/a_v1.bin", "t/b_v1.bin"]
-    for path in paths:
-        store.put(f"artifacts/{path}", b"other", f"sha256:{hashlib.sha256(b'other').hexdigest()}")
-    with closing(ObjectFiles(store, carry_up_to=len(DATA))) as files:
-        upload_id = files.stage([DATA]).upload_id
-        for path in paths:
-            files.place(upload_id, path, replace=False)
-        with pytest.raises(AlreadyExists):
-            files.sync(paths)
-        for path in paths:
-            files.unplace(path)
-        for path in paths * 2:
-            with pytest.raises(AlreadyExists):
-                files.place(upload_id, path, replace=False)
-
-
-@pytest.mark.parametrize("replace", [True, False])
-def test_what_was_not_heard_of_may_be_anothers(
-    store: S3Objects, monkeypatch: pytest.MonkeyPatch, replace: bool
-) -> None:
-    """A request that failed is not taken back: by then somebody else's object may stand there."""
-
-    def put(*_: object) -> None:
-        created(store, "artifacts/t/n_v1.bin", b"other", f"sha256:{hashlib.sha256(b'other').hexdigest()}")
-        raise Unavailable("nobody answered")
-
-    created = S3Objects.put
-    monkeypatch.setattr(S3Objects, "put", put)
-    with closing(ObjectFiles(store, carry_up_to=len(DATA))) as files:
-        files.place(files.stage([DATA]).upload_id, "t/n_v1.bin", replace=replace)
-        with pytest.raises(Unavailable):
-            files.sync(["t/n_v1.bin"])
-        files.unplace("t/n_v1.bin")
-        assert files.is_whole("t/n_v1.bin", b"other")
-
-
-def test_nothing_is_put_aside_behind_the_writers_back(
-    store: S3Objects, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Room is made by who holds the lock: a request that outlives it does no harm."""
-    store.put("artifacts/t/n_v1.bin", b"left", f"sha256:{hashlib.sha256(b'left').hexdigest()}")
-    tried, put = threading.Event(), S3Objects.put
-
-    def trying(*args: Any) -> None:
-        try:
-            put(*args)
-        finally:
-            tried.set()
-
-    monkeypatch.setattr(S3Objects, "put", trying)
-    with closing(ObjectFiles(store, carry_up_to=len(DATA))) as files:
-        files.place(files.stage([DATA]).upload_id, "t/n_v1.bin")
-        assert tried.wait(30)
-    with closing(ObjectFiles(store)) as files:  # the one before has ended all it had begun
-        assert files.is_whole("t/n_v1.bin", b"left")
-        assert list(files.orphaned()) == []
-
-
-@pytest.mark.parametrize("replace", [True, False])
-def test_placing_side_by_side(store: S3Objects, monkeypatch: pytest.MonkeyPatch, replace: bool) -> None:
-    """What one transaction places is on its way at once, and while its rows are written."""
-    meeting, put = threading.Barrier(3, timeout=30), S3Objects.put
-
-    def meeting_put(*args: Any) -> None:
-        meeting.wait()
-        put(*args)
-
-    monkeypatch.setattr(S3Objects, "put", meeting_put)
-    with closing(ObjectFiles(store, carry_up_to=len(DATA))) as files:
-        paths = ["t/a_v1.bin", "t/b_v1.bin"]
-        for path in paths:
-            files.place(files.stage([DATA]).upload_id, path, replace=replace)
-        meeting.wait()
-        files.sync(paths)
-        assert all(files.is_whole(path, DATA) for path in paths)
 
 
 def test_on_postgres_it_goes_beside(

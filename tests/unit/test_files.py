@@ -198,7 +198,7 @@ def test_carrying_to_where_something_was_left(carrying: LocalFiles, tmp_path: Pa
     assert _names(tmp_path) == ["artifacts/t/n_v1.bin"]
 
 
-@pytest.mark.parametrize("failing", ["write", "replace"])
+@pytest.mark.parametrize("failing", ["write", "link"])
 def test_carrying_to_a_disk_that_fails(
     carrying: LocalFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:

@@ -63,8 +63,7 @@ def watched_steps(step: Step) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", observed(os.fsync, _synced))
-        for name in ("link", "replace"):
-            patch.setattr(os, name, observed(getattr(os, name), lambda *_: "place"))
+        patch.setattr(os, "link", observed(os.link, lambda *_: "place"))
         patch.setattr(os, "makedirs", observed(os.makedirs, lambda *_: "make folder"))
         patch.setattr(files, "open", observed(open, _uploaded), raising=False)
         patch.setattr(os, "write", observed(os.write, lambda *_: "write upload"))

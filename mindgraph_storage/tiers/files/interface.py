@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, Self
 
 from mindgraph_storage.errors import FailedPrecondition, InvalidArgument
 
@@ -28,6 +28,7 @@ __all__ = [
     "mismatch",
     "no_upload",
     "orphan_name",
+    "up_to",
 ]
 
 _FOLDER_BYTES = 200
@@ -45,6 +46,11 @@ class Upload:
     size_bytes: int
     checksum: str
     carried: bytes | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, upload_id: str, data: bytes) -> Self:
+        """Of bytes that are carried."""
+        return cls(upload_id, len(data), f"sha256:{hashlib.sha256(data).hexdigest()}", data)
 
 
 @dataclass(frozen=True)
@@ -207,6 +213,17 @@ def beside(path: str) -> str:
     """Another place for an artifact, where its own is taken; no other artifact's either."""
     stem, _, extension = path.rpartition(".")
     return f"{stem}~{uuid.uuid4().hex[:8]}.{extension}"
+
+
+def up_to(most: int, chunks: Iterator[bytes]) -> list[bytes]:
+    """The first chunks, until there are none or they have more than so many bytes."""
+    begun, size = list[bytes](), 0
+    for chunk in chunks:
+        begun.append(chunk)
+        size += len(chunk)
+        if size > most:
+            break
+    return begun
 
 
 def orphan_name(path: str) -> str:

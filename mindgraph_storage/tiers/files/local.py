@@ -1,7 +1,7 @@
 """Artifacts' bytes on a local disk: staging, placement and verified reading.
 
 fsspec never syncs a file and its moves may copy, so what must be durable and atomic is written here: a file
-is placed by a link or a rename within one file system. A large file is synced before that and its folder
+is placed by a link within one file system. A large file is synced before that and its folder
 before the manifest is committed. A small one is *carried*: it stays in memory until it is placed, and its
 bytes ride in the manifest's own transaction (``tables.unsynced``) until ``settle`` has synced the file; a
 save costs one sync and not four.
@@ -28,7 +28,14 @@ from mindgraph_storage.errors import AlreadyExists, DataLoss, FailedPrecondition
 from mindgraph_storage.requests import new_upload_id
 from mindgraph_storage.tiers.disk_errors import translated
 from mindgraph_storage.tiers.durable import make_folder, sync_path, write_all
-from mindgraph_storage.tiers.files.interface import SignedUpload, Upload, mismatch, no_upload, orphan_name
+from mindgraph_storage.tiers.files.interface import (
+    SignedUpload,
+    Upload,
+    mismatch,
+    no_upload,
+    orphan_name,
+    up_to,
+)
 from mindgraph_storage.tiers.verified import Verified
 
 __all__ = ["LocalFiles"]
@@ -64,7 +71,6 @@ class LocalFiles:
         self.location = str(self.root)
         self._root_uri = self.root.as_uri()
         self.temp, self.orphans = data_dir.absolute() / "temp", data_dir.absolute() / "orphans"
-        self._root, self._temp = str(self.root), str(self.temp)
         self._sync, self._carry_up_to = sync, carry_up_to
         self._fs: Any = fsspec.filesystem("file", auto_mkdir=False)
         self._registers = registers
@@ -88,10 +94,9 @@ class LocalFiles:
         upload_id = new_upload_id()
         left = iter(chunks)
         try:
-            begun = _up_to(self._carry_up_to, left)
+            begun = up_to(self._carry_up_to, left)
             if 0 < self._carry_up_to >= sum(map(len, begun)):
-                data = b"".join(begun)
-                upload = Upload(upload_id, len(data), f"sha256:{hashlib.sha256(data).hexdigest()}", data)
+                upload = Upload.of(upload_id, b"".join(begun))
             else:
                 with translated("the upload"):
                     upload = self._stage_large(upload_id, chain(begun, left))
@@ -170,11 +175,10 @@ class LocalFiles:
         """Forgets an upload that is registered now or never will be. Repeating it does nothing."""
         upload = self._seen.pop(upload_id, None)
         if upload is None or upload.carried is None:
-            with suppress(OSError):  # what cannot be removed now is found by collection
-                os.unlink(self._upload(upload_id))
+            _unlink_quietly(self._upload(upload_id))
 
     def _upload(self, upload_id: str) -> str:
-        return f"{self._temp}/{upload_id}"
+        return f"{self.temp}/{upload_id}"
 
     def sign_upload(self, size_bytes: int, checksum: str, expires_in: int) -> SignedUpload:
         """A disk cannot: raises FailedPrecondition."""
@@ -196,18 +200,19 @@ class LocalFiles:
         source, target, carried = self._upload(upload_id), self._inside(path), self._carried(upload_id)
         with translated("the placement"):
             try:
-                if carried is None:
-                    _link(source, target, replace=replace)
-                else:
-                    _write_at(target, carried, source, replace=replace)
+                if carried is not None:
+                    _write_new(source, carried)
+                _link(source, target, replace=replace)
             except FileExistsError:
                 raise AlreadyExists(f"there is a file at {path!r}") from None
+            finally:
+                if carried is not None:
+                    _unlink_quietly(source)
         return carried if self._sync else None
 
     def unplace(self, path: str) -> None:
         """Takes a placement back, by the same writer under the same lock."""
-        with suppress(OSError):  # what stays is a file without a manifest: an orphan, found by collection
-            os.unlink(self._inside(path))
+        _unlink_quietly(self._inside(path))
 
     def sync(self, paths: Iterable[str]) -> None:
         """Makes placements durable: each folder once, and the root the first time a folder is seen."""
@@ -217,7 +222,7 @@ class LocalFiles:
     def _sync_folders(self, folders: set[str]) -> None:
         new = folders - self._folders
         with translated("the placement"):
-            for folder in [*folders, self._root] if new else folders:
+            for folder in [*folders, self.location] if new else folders:
                 sync_path(folder)
         self._folders |= new
 
@@ -343,25 +348,10 @@ class LocalFiles:
 
     def _inside(self, path: str) -> str:
         folder, _, name = path.rpartition("/")
-        inside = f"{self._root}/{folder}"
+        inside = f"{self.location}/{folder}"
         if path.startswith("/") or ".." in (*folder.split("/"), name) or os.path.islink(inside):
             raise InvalidArgument(f"the path {path!r} leaves the storage")
         return f"{inside}/{name}"
-
-
-def _write_at(target: str, data: bytes, beside: str, *, replace: bool) -> None:
-    """A file that is there whole or not at all: it is written under another name."""
-    try:
-        _write_new(beside, data)
-        if replace:
-            _into_folder(os.replace, beside, target)
-        else:
-            _link(beside, target, replace=False)
-            os.unlink(beside)
-    except BaseException:
-        with suppress(OSError):  # what cannot be removed now is found by collection
-            os.unlink(beside)
-        raise
 
 
 def _write_new(path: str, data: bytes) -> None:
@@ -376,7 +366,10 @@ def _write_new(path: str, data: bytes) -> None:
 
 def _link(source: str, target: str, *, replace: bool) -> None:
     try:
-        _into_folder(os.link, source, target)
+        os.link(source, target)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.link(source, target)
     except FileExistsError:
         if not replace:
             raise
@@ -384,13 +377,9 @@ def _link(source: str, target: str, *, replace: bool) -> None:
         os.link(source, target)
 
 
-def _into_folder(move: Callable[[str, str], None], source: str, target: str) -> None:
-    """Moves or links a file into a folder, which is made when it is not there."""
-    try:
-        move(source, target)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        move(source, target)
+def _unlink_quietly(path: str) -> None:
+    with suppress(OSError):  # what cannot be removed now is found by collection
+        os.unlink(path)
 
 
 def _listed(folder: Path) -> Iterator[tuple[str, float]]:
@@ -398,17 +387,6 @@ def _listed(folder: Path) -> Iterator[tuple[str, float]]:
         for file in os.scandir(folder):
             with suppress(FileNotFoundError):
                 yield file.name, file.stat(follow_symlinks=False).st_ctime
-
-
-def _up_to(most: int, chunks: Iterator[bytes]) -> list[bytes]:
-    """The first chunks, until there are none or they have more than so many bytes."""
-    begun, size = list[bytes](), 0
-    for chunk in chunks:
-        begun.append(chunk)
-        size += len(chunk)
-        if size > most:
-            break
-    return begun
 
 
 def _at_once(work: Callable[[str], bool], items: list[str]) -> list[tuple[str, bool]]:

@@ -31,7 +31,14 @@ from mindgraph_storage.errors import (
 from mindgraph_storage.requests import new_upload_id
 from mindgraph_storage.tiers.disk_errors import translated
 from mindgraph_storage.tiers.durable import write_all
-from mindgraph_storage.tiers.files.interface import SignedUpload, Upload, mismatch, no_upload, orphan_name
+from mindgraph_storage.tiers.files.interface import (
+    SignedUpload,
+    Upload,
+    mismatch,
+    no_upload,
+    orphan_name,
+    up_to,
+)
 from mindgraph_storage.tiers.files.store import Found, ObjectStore
 from mindgraph_storage.tiers.ranges import Ranges
 from mindgraph_storage.tiers.verified import Verified
@@ -79,7 +86,7 @@ class ObjectFiles:
     def stage(self, chunks: Iterable[bytes]) -> Upload:
         upload_id = new_upload_id()
         left = iter(chunks)
-        begun = _up_to(max(self._carry_up_to, _PUT_UP_TO), left)
+        begun = up_to(max(self._carry_up_to, _PUT_UP_TO), left)
         size = sum(map(len, begun))
         if size > max(self._carry_up_to, _PUT_UP_TO):
             upload = self._stage_large(upload_id, chain(_let_go(begun), left))
@@ -89,11 +96,11 @@ class ObjectFiles:
         return upload
 
     def _stage_small(self, upload_id: str, data: bytes) -> Upload:
-        checksum = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        upload = Upload.of(upload_id, data)
         if len(data) <= self._carry_up_to:
-            return Upload(upload_id, len(data), checksum, data)
-        self._store.put(_TEMP + upload_id, data, checksum)
-        return Upload(upload_id, len(data), checksum)
+            return upload
+        self._store.put(_TEMP + upload_id, data, upload.checksum)
+        return Upload(upload_id, upload.size_bytes, upload.checksum)
 
     def _stage_large(self, upload_id: str, chunks: Iterable[bytes]) -> Upload:
         digest, size = hashlib.sha256(), 0
@@ -352,14 +359,3 @@ def _let_go(chunks: list[bytes]) -> Iterator[bytes]:
     chunks.reverse()
     while chunks:
         yield chunks.pop()
-
-
-def _up_to(most: int, chunks: Iterator[bytes]) -> list[bytes]:
-    """The first chunks, until there are none or they have more than so many bytes."""
-    begun, size = list[bytes](), 0
-    for chunk in chunks:
-        begun.append(chunk)
-        size += len(chunk)
-        if size > most:
-            break
-    return begun
